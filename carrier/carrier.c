@@ -1,0 +1,476 @@
+/*
+ * carrier.c - what a carrier does all day: find a task, run it, sleep.
+ *
+ * Where it looks, in this order: the tasks bound to it, the one woken last,
+ * its own queue, the submission queue, other carriers' queues, the poller.
+ * Every 61st task it looks at the submission queue first, and every 32nd it
+ * looks at the clock, to poll when it has not for 50 us: so nobody starves
+ * behind a queue that never gets empty.
+ *
+ * The invariants: a carrier that is awake is counted in pool->awake; one
+ * that is_searching is counted in pool->searching; one that is_idle is on
+ * the pool's list, and in neither count.
+ *
+ * See pool.c for why no wake-up is lost.
+ */
+#include "carrier/carrier.h"
+
+#include "platform/clock.h"
+
+#define SUBMISSION_TICKS 61
+#define CLOCK_TICKS 32
+#define POLL_INTERVAL_NS 50000
+#define NEXT_RUNS_MAX 8
+#define SEARCH_ROUNDS 4
+#define PREFETCH_DISTANCE 3
+
+static __thread struct carrier *current_carrier;
+
+/* Of all carriers of the process, the one that sleeps in the poller. */
+static struct carrier *_Atomic poller;
+
+/* Out of line and opaque: after a switch the OS thread may be another. */
+__attribute__((noinline)) struct carrier *carrier_self(void)
+{
+    struct carrier *c = current_carrier;
+    __asm__ volatile("" : "+r"(c));
+    return c;
+}
+
+struct pool *carrier_pool(const struct carrier *carrier)
+{
+    return carrier->pool;
+}
+
+unsigned carrier_number(const struct carrier *carrier)
+{
+    return carrier->number;
+}
+
+static void count(_Atomic uint64_t *counter, uint64_t n)
+{
+    /* Relaxed, no read-modify-write: only the carrier writes it. */
+    atomic_store_explicit(
+        counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+        memory_order_relaxed);
+}
+
+/* ---- Polling ------------------------------------------------------------ */
+
+static void poll_now(struct carrier *c)
+{
+    atomic_fetch_add_explicit(&c->pool->polls, 1, memory_order_relaxed);
+    c->pool->client.poll(c, 0);
+}
+
+static void poll_at_times(struct carrier *c)
+{
+    uint64_t now = clock_now_ns();
+    if (now - c->polled_ns < POLL_INTERVAL_NS)
+        return;
+    c->polled_ns = now;
+    poll_now(c);
+}
+
+/* ---- Finding a task ----------------------------------------------------- */
+
+/* All tasks of a submission queue; the first is returned, the rest goes to
+ * the own queue, from where others steal. */
+static struct task *take_submissions(struct carrier *c, struct submission *s)
+{
+    struct task *first = submission_take_all(s);
+    if (!first)
+        return NULL;
+    struct task *rest = first->next;
+    while (rest) {
+        struct task *next = rest->next;
+        carrier_requeue(c, rest);
+        rest = next;
+    }
+    return first;
+}
+
+static void empty_inbox(struct carrier *c)
+{
+    struct task *first = submission_take_all(&c->inbox);
+    if (!first)
+        return;
+    if (c->bound_first)
+        c->bound_last->next = first;
+    else
+        c->bound_first = first;
+    while (first->next)
+        first = first->next;
+    c->bound_last = first;
+}
+
+static struct task *take_bound(struct carrier *c)
+{
+    struct task *task = c->bound_first;
+    if (task)
+        c->bound_first = task->next;
+    return task;
+}
+
+/* The task woken last, unless that has had its share of turns: then it
+ * goes to the end of the queue. */
+static struct task *take_next(struct carrier *c)
+{
+    if (!atomic_load_explicit(&c->next, memory_order_relaxed)) {
+        c->next_runs = 0;
+        return NULL;
+    }
+    /* An exchange, for a thief may be at it too; full fence. */
+    struct task *task = atomic_exchange_explicit(&c->next, NULL,
+                                                 memory_order_seq_cst);
+    if (task && c->next_runs++ >= NEXT_RUNS_MAX) {
+        c->next_runs = 0;
+        carrier_requeue(c, task);
+        return NULL;
+    }
+    return task;
+}
+
+static void prefetch_coming(struct carrier *c)
+{
+    c->pool->client.prefetch(deque_peek(&c->queue, PREFETCH_DISTANCE),
+                             deque_peek(&c->queue, 0));
+}
+
+static struct task *find_here(struct carrier *c)
+{
+    struct task *task;
+    uint32_t tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
+    if (unlikely(tick % CLOCK_TICKS == 0))
+        poll_at_times(c);
+    if (unlikely(tick % SUBMISSION_TICKS == 0)
+        && (task = take_submissions(c, &c->pool->submissions)) != NULL)
+        return task;
+    if (unlikely(!submission_is_empty(&c->inbox)))
+        empty_inbox(c);
+    if (unlikely(!submission_is_empty(&c->handed))
+        && (task = take_submissions(c, &c->handed)) != NULL)
+        return task;
+    if (unlikely(c->bound_first != NULL)
+        && (tick % 2 == 0 || deque_is_empty(&c->queue)))
+        return take_bound(c);
+    if ((task = take_next(c)) != NULL)
+        return task;
+    task = deque_pop(&c->queue);
+    if (task)
+        prefetch_coming(c);
+    return task;
+}
+
+/* ---- Searching ---------------------------------------------------------- */
+
+static uint64_t next_random(struct carrier *c)
+{
+    /* xorshift64: good enough to spread thieves. */
+    uint64_t x = c->random;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return c->random = x;
+}
+
+static void begin_search(struct carrier *c)
+{
+    if (c->is_searching)
+        return;
+    c->is_searching = true;
+    atomic_fetch_add_explicit(&c->pool->searching, 1, memory_order_seq_cst);
+}
+
+/* True if it was the last searcher. */
+static bool end_search(struct carrier *c)
+{
+    c->is_searching = false;
+    return atomic_fetch_sub_explicit(&c->pool->searching, 1,
+                                     memory_order_seq_cst)
+           == 1;
+}
+
+/* The task that another carrier has just woken, if that carrier is busy
+ * with something else: it has not begun a task since seen_tick. */
+static struct task *steal_next(struct carrier *victim, uint32_t seen_tick)
+{
+    if (atomic_load_explicit(&victim->tick, memory_order_relaxed)
+            != seen_tick
+        || !atomic_load_explicit(&victim->next, memory_order_relaxed))
+        return NULL;
+    /* Acquires the task; pairs with pool_submit_next. */
+    return atomic_exchange_explicit(&victim->next, NULL,
+                                    memory_order_acq_rel);
+}
+
+static struct task *steal_from(struct carrier *c, struct carrier *victim)
+{
+    unsigned stolen = 0;
+    struct task *task = deque_steal(&victim->queue, &c->queue, &stolen);
+    count(&c->steals, stolen);
+    return task ? task : take_submissions(c, &victim->handed);
+}
+
+static struct task *search_once(struct carrier *c)
+{
+    struct task *task = take_submissions(c, &c->pool->submissions);
+    uint32_t n = atomic_load_explicit(&c->pool->count, memory_order_acquire);
+    uint32_t start = (uint32_t)(next_random(c) % n);
+    for (uint32_t i = 0; i < n && !task; i++) {
+        struct carrier *victim = pool_carrier(c->pool, (start + i) % n);
+        if (victim != c)
+            task = steal_from(c, victim);
+    }
+    return task;
+}
+
+static struct task *search_slots(struct carrier *c, const uint32_t *ticks,
+                                 uint32_t n)
+{
+    struct task *task = NULL;
+    for (uint32_t i = 0; i < n && !task; i++) {
+        struct carrier *victim = pool_carrier(c->pool, i);
+        if (victim != c)
+            task = steal_next(victim, ticks[i]);
+    }
+    return task;
+}
+
+static struct task *search(struct carrier *c)
+{
+    uint32_t ticks[POOL_MAX_CARRIERS];
+    uint32_t n = atomic_load_explicit(&c->pool->count, memory_order_acquire);
+    for (uint32_t i = 0; i < n; i++)
+        ticks[i] = atomic_load_explicit(&pool_carrier(c->pool, i)->tick,
+                                        memory_order_relaxed);
+    struct task *task = NULL;
+    for (int round = 0; round < SEARCH_ROUNDS && !task; round++) {
+        task = search_once(c);
+        for (int i = 0; i < 16 && !task; i++)
+            cpu_relax();
+    }
+    return task ? task : search_slots(c, ticks, n);
+}
+
+/* ---- Sleeping ----------------------------------------------------------- */
+
+void carrier_signal(struct carrier *c)
+{
+    /* seq_cst: before the look at is_polling; pairs with fall_asleep,
+     * which sets is_polling before it looks at the signal. */
+    if (atomic_exchange_explicit(&c->signal, 1, memory_order_seq_cst) == 1)
+        return;
+    if (atomic_load_explicit(&c->is_polling, memory_order_seq_cst))
+        c->pool->client.poll_interrupt(c);
+    else
+        futex_wake(&c->signal, 1);
+}
+
+static void go_idle(struct carrier *c)
+{
+    struct pool *pool = c->pool;
+    os_lock_acquire(&pool->lock);
+    c->is_idle = true;
+    c->next_idle = pool->idle_first;
+    pool->idle_first = c;
+    atomic_fetch_add_explicit(&pool->idle, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&pool->awake, 1, memory_order_relaxed);
+    os_lock_release(&pool->lock);
+}
+
+/* Back from sleep, by whatever cause.  Idempotent. */
+void carrier_awake(struct carrier *c)
+{
+    struct pool *pool = c->pool;
+    os_lock_acquire(&pool->lock);
+    if (c->is_idle) {
+        struct carrier **link = &pool->idle_first;
+        while (*link != c)
+            link = &(*link)->next_idle;
+        *link = c->next_idle;
+        c->is_idle = false;
+        atomic_fetch_sub_explicit(&pool->idle, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&pool->awake, 1, memory_order_relaxed);
+    }
+    os_lock_release(&pool->lock);
+    if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
+                                      memory_order_relaxed)))
+        monitor_wake(pool);
+}
+
+/* Becomes the timekeeper if there is none, and says until when to sleep. */
+static uint64_t keep_time(struct carrier *c)
+{
+    struct pool *pool = c->pool;
+    struct carrier *none = NULL;
+    if (!atomic_compare_exchange_strong_explicit(
+            &pool->timekeeper, &none, c, memory_order_seq_cst,
+            memory_order_relaxed))
+        return CLOCK_NEVER;
+    /* Until the deadline is known every timer counts as earlier. */
+    atomic_store_explicit(&pool->keeper_until, CLOCK_NEVER,
+                          memory_order_relaxed);
+    /* Pairs with the fence in pool_deadline_moved: a timer armed before
+     * the next line is seen by it, one armed later sees the timekeeper. */
+    atomic_thread_fence(memory_order_seq_cst);
+    uint64_t deadline_ns = pool->client.next_deadline(pool);
+    atomic_store_explicit(&pool->keeper_until, deadline_ns,
+                          memory_order_relaxed);
+    return deadline_ns;
+}
+
+static void stop_keeping_time(struct carrier *c)
+{
+    struct carrier *self = c;
+    atomic_compare_exchange_strong_explicit(&c->pool->timekeeper, &self, NULL,
+                                            memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+static void sleep_in_poller(struct carrier *c, uint64_t deadline_ns)
+{
+    /* seq_cst: before the look at the signal; see carrier_signal. */
+    atomic_store_explicit(&c->is_polling, true, memory_order_seq_cst);
+    if (atomic_load_explicit(&c->signal, memory_order_seq_cst) == 0)
+        c->pool->client.poll(c, deadline_ns);
+    atomic_store_explicit(&c->is_polling, false, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&c->pool->polls, 1, memory_order_relaxed);
+}
+
+static void fall_asleep(struct carrier *c)
+{
+    uint64_t deadline_ns = keep_time(c);
+    struct carrier *nobody = NULL;
+    if (atomic_compare_exchange_strong_explicit(&poller, &nobody, c,
+                                                memory_order_acquire,
+                                                memory_order_relaxed)) {
+        sleep_in_poller(c, deadline_ns);
+        atomic_store_explicit(&poller, NULL, memory_order_release);
+    } else {
+        futex_wait(&c->signal, 0, deadline_ns);
+    }
+    stop_keeping_time(c);
+    carrier_awake(c);
+}
+
+/* Work that those who are awake do not see to.  With all places taken they
+ * do: none of them sleeps without a look at all queues. */
+static bool is_needed(struct pool *pool)
+{
+    return atomic_load_explicit(&pool->awake, memory_order_relaxed)
+               < pool->parallelism
+           && pool_has_work(pool);
+}
+
+/* Nothing was found.  Sleeps unless something has come meanwhile. */
+static void sleep_until_signalled(struct carrier *c)
+{
+    struct pool *pool = c->pool;
+    if (c->is_searching)
+        end_search(c);
+    atomic_store_explicit(&c->signal, 0, memory_order_relaxed);
+    go_idle(c);
+    /* (A), see pool.c. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (is_needed(pool) || !submission_is_empty(&c->inbox)
+        || atomic_load_explicit(&pool->is_stopping, memory_order_relaxed)) {
+        carrier_awake(c);
+        return;
+    }
+    count(&c->sleeps, 1);
+    fall_asleep(c);
+}
+
+/* ---- The day ------------------------------------------------------------ */
+
+/* One that came back from blocking finds its place taken: others run its
+ * tasks, and it sleeps. */
+static bool is_surplus(struct carrier *c)
+{
+    struct pool *pool = c->pool;
+    return unlikely(atomic_load_explicit(&pool->awake, memory_order_relaxed)
+                    > pool->parallelism);
+}
+
+static void hand_over(struct carrier *c)
+{
+    struct task *task;
+    while ((task = deque_pop(&c->queue)) != NULL)
+        submission_push(&c->pool->submissions, task);
+}
+
+static struct task *find_elsewhere(struct carrier *c)
+{
+    begin_search(c);
+    struct task *task = search(c);
+    if (task && end_search(c)) {
+        /* The last searcher has found something: there may be more. */
+        fence_after_rmw();
+        pool_wake_if_needed(c->pool);
+    }
+    return task;
+}
+
+static void run(struct carrier *c, struct task *task)
+{
+    atomic_store_explicit(
+        &c->tick, atomic_load_explicit(&c->tick, memory_order_relaxed) + 1,
+        memory_order_relaxed);
+    c->pool->client.run(c, task);
+}
+
+static void work(struct carrier *c)
+{
+    struct pool *pool = c->pool;
+    while (!atomic_load_explicit(&pool->is_stopping, memory_order_relaxed)) {
+        struct task *task = find_here(c);
+        if (likely(task != NULL)) {
+            if (unlikely(c->is_searching))
+                end_search(c);
+            pool_wake_for(c);
+        } else if (!is_surplus(c)) {
+            task = find_elsewhere(c);
+        }
+        if (likely(task != NULL))
+            run(c, task);
+        else
+            sleep_until_signalled(c);
+        if (is_surplus(c))
+            hand_over(c);
+    }
+}
+
+void carrier_main(void *carrier)
+{
+    struct carrier *c = carrier;
+    /* Not before it is published. */
+    os_lock_acquire(&c->pool->lock);
+    os_lock_release(&c->pool->lock);
+    current_carrier = c;
+    c->pool->client.carrier_enter(c);
+    work(c);
+    c->pool->client.carrier_leave(c);
+    current_carrier = NULL;
+}
+
+/* ---- Blocking ----------------------------------------------------------- */
+
+void carrier_block_begin(struct carrier *c)
+{
+    struct pool *pool = c->pool;
+    struct task *next = atomic_exchange_explicit(&c->next, NULL,
+                                                 memory_order_acq_rel);
+    if (next)
+        carrier_requeue(c, next);
+    count(&c->blockings, 1);
+    atomic_fetch_sub_explicit(&pool->awake, 1, memory_order_seq_cst);
+    fence_after_rmw();
+    if (pool_has_work(pool))
+        pool_wake_if_needed(pool);
+}
+
+void carrier_block_end(struct carrier *c)
+{
+    atomic_fetch_add_explicit(&c->pool->awake, 1, memory_order_seq_cst);
+}

@@ -1,0 +1,102 @@
+/*
+ * carrier.h - a pool and its carriers, inside this floor.
+ *
+ * Field letters: I before publication, O the carrier itself, L under the
+ * pool's lock, A atomic.
+ */
+#ifndef CARRIER_CARRIER_H
+#define CARRIER_CARRIER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "carrier/deque.h"
+#include "carrier/pool.h"
+#include "carrier/submission.h"
+#include "platform/futex.h"
+#include "platform/os_thread.h"
+
+struct carrier {
+    struct pool *pool;          /* I */
+    unsigned number;            /* I */
+    _Atomic uint32_t tick;      /* A, written by O: tasks run so far */
+    unsigned next_runs;         /* O: tasks run from `next` in a row */
+    struct task *_Atomic next;  /* A: the task woken last */
+    struct task *bound_first;   /* O: tasks only for this carrier, */
+    struct task *bound_last;    /* O: oldest first */
+    uint64_t polled_ns;         /* O: when it last polled */
+    uint64_t random;            /* O: state of its generator */
+    struct deque queue;
+    struct submission inbox;    /* A: tasks for this carrier only */
+    struct submission handed;   /* A: tasks for this carrier, or a thief */
+
+    _Atomic uint32_t signal;    /* A: 1: wake up; a futex */
+    _Atomic bool is_polling;    /* A: sleeps in poll, not on the futex */
+    bool is_searching;          /* O, L: counted in pool->searching */
+    bool is_idle;               /* L: on the list of idle carriers */
+    struct carrier *next_idle;  /* L */
+    struct os_thread os_thread; /* I */
+
+    _Atomic uint64_t steals, sleeps, blockings; /* A, written by O */
+} __attribute__((aligned(CACHE_LINE)));
+
+struct pool {
+    struct pool_client client; /* I */
+    void *owner;               /* I */
+    char name[16];             /* I */
+    unsigned parallelism;      /* I */
+    unsigned max_carriers;     /* I */
+
+    /* Read at every wake-up, written when carriers sleep and wake. */
+    _Atomic uint32_t awake     /* A: neither idle nor blocked */
+        __attribute__((aligned(CACHE_LINE)));
+    _Atomic uint32_t searching; /* A: of these, looking for work */
+    _Atomic uint32_t idle;      /* A: asleep, on the list */
+    _Atomic uint32_t count;     /* A: carriers that exist */
+    struct carrier *_Atomic timekeeper; /* A: sleeps until the next timer */
+    _Atomic uint64_t keeper_until;      /* A: that time */
+    _Atomic bool is_stopping;           /* A */
+    bool has_monitor;                   /* I */
+
+    struct submission submissions __attribute__((aligned(CACHE_LINE)));
+    _Atomic uint64_t submitted; /* A */
+    _Atomic uint32_t polls;     /* A: times that anybody has polled */
+
+    struct os_lock lock __attribute__((aligned(CACHE_LINE)));
+    struct carrier *idle_first; /* L: the one that slept last is first */
+
+    _Atomic uint32_t monitor_signal; /* A: a futex */
+    _Atomic bool monitor_sleeps;     /* A */
+    struct os_thread monitor;        /* I */
+
+    struct carrier *_Atomic carriers[POOL_MAX_CARRIERS]; /* A: set once */
+};
+
+/* pool.c */
+int pool_start_carrier(struct pool *pool);
+void pool_wake_one(struct pool *pool);
+bool pool_has_work(struct pool *pool);
+void pool_wake_for(struct carrier *carrier);
+
+/* carrier.c */
+void carrier_main(void *carrier);
+void carrier_signal(struct carrier *carrier);
+
+/* monitor.c */
+int monitor_start(struct pool *pool);
+void monitor_stop(struct pool *pool);
+void monitor_wake(struct pool *pool);
+
+/* After work has been published and a full fence: wakes a carrier unless
+ * one is looking for work already. */
+static inline void pool_wake_if_needed(struct pool *pool)
+{
+    /* Relaxed: the caller's fence orders them, see pool.c (B). */
+    if (atomic_load_explicit(&pool->searching, memory_order_relaxed) == 0
+        && atomic_load_explicit(&pool->awake, memory_order_relaxed)
+               < pool->parallelism)
+        pool_wake_one(pool);
+}
+
+#endif

@@ -1,0 +1,112 @@
+/*
+ * monitor.c - looks after carriers that do not return from a task.
+ *
+ * A carrier polls, runs timers and wakes others between tasks.  When all
+ * that are awake are busy for long, that is left undone although others
+ * sleep; the monitor then wakes one, which does it.  It looks every 20 us
+ * at first, and less and less often, up to every 10 ms, while it finds
+ * nothing to do; when no carrier has been awake for some time it sleeps
+ * until one is.
+ */
+#include "carrier/carrier.h"
+#include "platform/clock.h"
+
+#define INTERVAL_MIN_NS 20000
+#define INTERVAL_MAX_NS 10000000
+#define QUIET_LOOKS_MAX 20
+
+/* Wakes a sleeper that will poll and look for work, whether or not all
+ * places are taken: at most until it has found none. */
+static void kick(struct pool *pool)
+{
+    os_lock_acquire(&pool->lock);
+    struct carrier *c = pool->idle_first;
+    os_lock_release(&pool->lock);
+    if (c)
+        carrier_signal(c);
+}
+
+static bool is_timer_due(struct pool *pool)
+{
+    return pool->client.next_deadline(pool) <= clock_now_ns();
+}
+
+/* True if something had to be done. */
+static bool look(struct pool *pool, uint32_t *polls)
+{
+    uint32_t now = atomic_load_explicit(&pool->polls, memory_order_relaxed);
+    bool has_polled = now != *polls;
+    *polls = now;
+    if (atomic_load_explicit(&pool->idle, memory_order_relaxed) == 0
+        || atomic_load_explicit(&pool->timekeeper, memory_order_relaxed))
+        return false;
+    if (has_polled && !is_timer_due(pool) && !pool_has_work(pool))
+        return false;
+    kick(pool);
+    return true;
+}
+
+static bool is_quiet(struct pool *pool)
+{
+    return atomic_load_explicit(&pool->awake, memory_order_relaxed) == 0;
+}
+
+/* Sleeps until a carrier wakes. */
+static void rest(struct pool *pool)
+{
+    atomic_store_explicit(&pool->monitor_signal, 0, memory_order_relaxed);
+    /* seq_cst: before the look at awake.  A carrier that wakes in between
+     * and does not see the flag is seen here, or at the next rest: then
+     * the pool has gone without a monitor for one period of wakefulness
+     * of which nothing was seen, no more. */
+    atomic_store_explicit(&pool->monitor_sleeps, true, memory_order_seq_cst);
+    if (is_quiet(pool)
+        && !atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst))
+        futex_wait(&pool->monitor_signal, 0, CLOCK_NEVER);
+    atomic_store_explicit(&pool->monitor_sleeps, false,
+                          memory_order_relaxed);
+}
+
+static void monitor_main(void *argument)
+{
+    struct pool *pool = argument;
+    uint64_t interval = INTERVAL_MIN_NS;
+    unsigned quiet_looks = 0;
+    uint32_t polls = 0;
+    while (!atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst)) {
+        futex_wait(&pool->monitor_signal, 0, clock_now_ns() + interval);
+        if (look(pool, &polls))
+            interval = INTERVAL_MIN_NS;
+        else if (interval < INTERVAL_MAX_NS)
+            interval *= 2;
+        quiet_looks = is_quiet(pool) ? quiet_looks + 1 : 0;
+        if (quiet_looks > QUIET_LOOKS_MAX) {
+            rest(pool);
+            quiet_looks = 0;
+            interval = INTERVAL_MIN_NS;
+        }
+    }
+}
+
+int monitor_start(struct pool *pool)
+{
+    return os_thread_start(&pool->monitor, "vthread-monitor", monitor_main,
+                           pool);
+}
+
+void monitor_wake(struct pool *pool)
+{
+    if (atomic_exchange_explicit(&pool->monitor_sleeps, false,
+                                 memory_order_relaxed)) {
+        atomic_store_explicit(&pool->monitor_signal, 1,
+                              memory_order_relaxed);
+        futex_wake(&pool->monitor_signal, 1);
+    }
+}
+
+void monitor_stop(struct pool *pool)
+{
+    atomic_store_explicit(&pool->monitor_signal, 1, memory_order_seq_cst);
+    futex_wake(&pool->monitor_signal, 1);
+    os_thread_join(&pool->monitor);
+}

@@ -1,0 +1,372 @@
+/*
+ * pool.c - how work meets carriers.
+ *
+ * The idealised operation: a carrier runs tasks from its own queue; when it
+ * is empty it takes from the submission queue, steals half of another
+ * carrier's queue, or sleeps; whoever adds a task wakes a sleeper.
+ *
+ * What reality adds:
+ *
+ * Searching.  Waking a carrier for each task would wake all of them for a
+ * burst that one can handle, and have them fight over it.  So a wake-up
+ * happens only when nobody is searching; a searcher that finds work wakes
+ * the next before it runs it, if it was the last searcher.
+ *
+ * No lost wake-up.  A task is published, then the sleepers are looked at;
+ * a sleeper is published, then the queues are looked at.  With a full fence
+ * between the two on both sides, one sees the other:
+ *
+ *     who adds                          who goes to sleep
+ *     1. task into a queue              1. searching--, idle++, awake--
+ *     2. full fence             (B)     2. full fence                (A)
+ *     3. nobody searching and           3. any queue not empty?
+ *        awake < parallelism?              then off the list, search
+ *        wake one                       4. sleep until signalled
+ *
+ * A carrier that requeues the task it has just run needs no fence: it takes
+ * the next task from the same queue by compare-and-swap, a full fence, and
+ * looks at the sleepers after that (pool_wake_for).
+ *
+ * Limits.  `awake` counts carriers that are neither asleep nor blocked in
+ * the kernel, and is kept at parallelism: one that blocks leaves the count,
+ * and another is woken or started in its place; one that comes back when
+ * the place is taken hands over its queue and sleeps.
+ *
+ * Time.  The first carrier to sleep is the timekeeper: it sleeps until the
+ * next deadline of the pool's timers, and is told when an earlier one is
+ * armed.  Of all carriers of the process one may sleep in the poller, so
+ * that an interrupt meets the right one.  While a timekeeper is awake it
+ * polls itself, now and then; the monitor sees to it when it does not.
+ *
+ * Rejected: a poller thread (an event would change threads once more); a
+ * wake-up for each added task (a futex call of 2 us and up each); spinning
+ * for long before sleeping (the machine is shared).
+ */
+#include "carrier/carrier.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "platform/clock.h"
+#include "platform/memory.h"
+
+/* ---- Waking ------------------------------------------------------------- */
+
+/* Takes the carrier that slept last off the list.  Under the lock. */
+static struct carrier *take_idle(struct pool *pool)
+{
+    struct carrier *c = pool->idle_first;
+    if (!c)
+        return NULL;
+    pool->idle_first = c->next_idle;
+    c->is_idle = false;
+    c->is_searching = true;
+    atomic_fetch_sub_explicit(&pool->idle, 1, memory_order_relaxed);
+    return c;
+}
+
+/* Counts one more awake, if there is a place.  Under the lock. */
+static bool take_place(struct pool *pool)
+{
+    if (atomic_load_explicit(&pool->awake, memory_order_relaxed)
+        >= pool->parallelism)
+        return false;
+    atomic_fetch_add_explicit(&pool->awake, 1, memory_order_relaxed);
+    return true;
+}
+
+static void leave_place(struct pool *pool)
+{
+    atomic_fetch_sub_explicit(&pool->awake, 1, memory_order_relaxed);
+}
+
+void pool_wake_one(struct pool *pool)
+{
+    uint32_t none = 0;
+    /* Only one waker at a time: what it wakes is the searcher. */
+    if (!atomic_compare_exchange_strong_explicit(
+            &pool->searching, &none, 1, memory_order_seq_cst,
+            memory_order_relaxed))
+        return;
+    os_lock_acquire(&pool->lock);
+    bool has_place = take_place(pool);
+    struct carrier *c = has_place ? take_idle(pool) : NULL;
+    os_lock_release(&pool->lock);
+    if (c) {
+        carrier_signal(c);
+    } else if (!has_place || pool_start_carrier(pool) != 0) {
+        if (has_place)
+            leave_place(pool);
+        atomic_fetch_sub_explicit(&pool->searching, 1, memory_order_seq_cst);
+        return;
+    }
+    if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
+                                      memory_order_relaxed)))
+        monitor_wake(pool);
+}
+
+/* The carrier is about to run a task and has just done a full fence (the
+ * compare-and-swap that took it): if it leaves work behind, others may be
+ * needed. */
+void pool_wake_for(struct carrier *carrier)
+{
+    struct pool *pool = carrier->pool;
+    fence_after_rmw();
+    if (unlikely(atomic_load_explicit(&pool->awake, memory_order_relaxed)
+                 < pool->parallelism)
+        && !deque_is_empty(&carrier->queue))
+        pool_wake_if_needed(pool);
+}
+
+bool pool_has_work(struct pool *pool)
+{
+    if (!submission_is_empty(&pool->submissions))
+        return true;
+    uint32_t count = atomic_load_explicit(&pool->count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++) {
+        struct carrier *c = pool_carrier(pool, i);
+        if (!deque_is_empty(&c->queue) || !submission_is_empty(&c->handed))
+            return true;
+    }
+    return false;
+}
+
+/* ---- Submitting --------------------------------------------------------- */
+
+static void submit_outside(struct pool *pool, struct task *task)
+{
+    submission_push(&pool->submissions, task);
+    atomic_fetch_add_explicit(&pool->submitted, 1, memory_order_relaxed);
+    /* (B): the push was a seq_cst read-modify-write. */
+    fence_after_rmw();
+    pool_wake_if_needed(pool);
+}
+
+void carrier_requeue(struct carrier *carrier, struct task *task)
+{
+    if (unlikely(!deque_push(&carrier->queue, task)))
+        submit_outside(carrier->pool, task);
+}
+
+void pool_submit(struct pool *pool, struct task *task)
+{
+    struct carrier *self = carrier_self();
+    if (!self || self->pool != pool) {
+        submit_outside(pool, task);
+        return;
+    }
+    carrier_requeue(self, task);
+    if (atomic_load_explicit(&pool->awake, memory_order_relaxed)
+        < pool->parallelism) {
+        /* (B) */
+        atomic_thread_fence(memory_order_seq_cst);
+        pool_wake_if_needed(pool);
+    }
+}
+
+void pool_submit_next(struct pool *pool, struct task *task)
+{
+    struct carrier *self = carrier_self();
+    if (!self || self->pool != pool) {
+        submit_outside(pool, task);
+        return;
+    }
+    /* Relaxed load, then an exchange only if there is something: thieves
+     * take from the slot but never put anything in. */
+    struct task *before = atomic_load_explicit(&self->next,
+                                               memory_order_relaxed);
+    if (!before) {
+        /* Releases the task to a thief; pairs with steal_next. */
+        atomic_store_explicit(&self->next, task, memory_order_release);
+        return;
+    }
+    before = atomic_exchange_explicit(&self->next, task,
+                                      memory_order_acq_rel);
+    if (before)
+        pool_submit(pool, before);
+}
+
+void pool_submit_to(struct carrier *carrier, struct task *task)
+{
+    submission_push(&carrier->inbox, task);
+    fence_after_rmw();
+    carrier_signal(carrier);
+}
+
+void pool_submit_near(struct carrier *carrier, struct task *task)
+{
+    submission_push(&carrier->handed, task);
+    fence_after_rmw();
+    carrier_signal(carrier);
+    pool_wake_if_needed(carrier->pool);
+}
+
+/* The other half of the agreement is in carrier.c, keep_time. */
+void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns)
+{
+    /* Orders the arming of the timer before the look at the timekeeper;
+     * pairs with the fence in keep_time. */
+    atomic_thread_fence(memory_order_seq_cst);
+    struct carrier *keeper = atomic_load_explicit(&pool->timekeeper,
+                                                  memory_order_relaxed);
+    if (keeper
+        && deadline_ns < atomic_load_explicit(&pool->keeper_until,
+                                              memory_order_relaxed))
+        carrier_signal(keeper);
+}
+
+/* ---- Life --------------------------------------------------------------- */
+
+/* A number and an object for one more carrier, or NULL. */
+static struct carrier *new_carrier(struct pool *pool)
+{
+    struct carrier *c = memory_alloc_aligned(CACHE_LINE, sizeof *c);
+    if (!c)
+        return NULL;
+    memset(c, 0, sizeof *c);
+    c->pool = pool;
+    c->random = (uintptr_t)c ^ clock_now_ns();
+    if (deque_init(&c->queue) != 0) {
+        memory_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static void free_carrier(struct carrier *c)
+{
+    deque_destroy(&c->queue);
+    memory_free(c);
+}
+
+/* Starts a carrier that is searching and awake: the caller has counted it.
+ * 0, ENOMEM, or EAGAIN: there are max_carriers, or no OS thread. */
+int pool_start_carrier(struct pool *pool)
+{
+    struct carrier *c = new_carrier(pool);
+    if (!c)
+        return ENOMEM;
+    c->is_searching = true;
+    os_lock_acquire(&pool->lock);
+    uint32_t number = atomic_load_explicit(&pool->count,
+                                           memory_order_relaxed);
+    int err = EAGAIN;
+    if (number < pool->max_carriers && !pool->is_stopping) {
+        c->number = number;
+        err = os_thread_start(&c->os_thread, pool->name, carrier_main, c);
+    }
+    if (err == 0) {
+        /* Publish the carrier; pair with pool_carrier and pool_has_work. */
+        atomic_store_explicit(&pool->carriers[number], c,
+                              memory_order_release);
+        atomic_store_explicit(&pool->count, number + 1,
+                              memory_order_release);
+    }
+    os_lock_release(&pool->lock);
+    if (err != 0)
+        free_carrier(c);
+    return err;
+}
+
+int pool_start_all(struct pool *pool)
+{
+    int err = 0;
+    while (err == 0 && pool->count < pool->parallelism) {
+        atomic_fetch_add_explicit(&pool->awake, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&pool->searching, 1, memory_order_seq_cst);
+        err = pool_start_carrier(pool);
+    }
+    if (err != 0) {
+        atomic_fetch_sub_explicit(&pool->searching, 1, memory_order_seq_cst);
+        leave_place(pool);
+    }
+    return err;
+}
+
+int pool_create(struct pool **result, const struct pool_attr *attr)
+{
+    struct pool *pool = memory_alloc_aligned(CACHE_LINE, sizeof *pool);
+    if (!pool)
+        return ENOMEM;
+    memset(pool, 0, sizeof *pool);
+    pool->client = *attr->client;
+    pool->owner = attr->owner;
+    strncpy(pool->name, attr->name, sizeof pool->name - 1);
+    pool->parallelism = attr->parallelism;
+    pool->max_carriers = attr->max_carriers;
+    /* Its owner learns of the pool before its first carrier does. */
+    *result = pool;
+    atomic_store_explicit(&pool->awake, 1, memory_order_relaxed);
+    atomic_store_explicit(&pool->searching, 1, memory_order_relaxed);
+    int err = pool_start_carrier(pool);
+    if (err == 0) {
+        err = monitor_start(pool);
+        pool->has_monitor = err == 0;
+    }
+    if (err != 0) {
+        *result = NULL;
+        pool_destroy(pool);
+    }
+    return err;
+}
+
+static void stop_carriers(struct pool *pool)
+{
+    os_lock_acquire(&pool->lock);
+    atomic_store_explicit(&pool->is_stopping, true, memory_order_seq_cst);
+    os_lock_release(&pool->lock);
+    uint32_t count = pool->count;
+    for (uint32_t i = 0; i < count; i++)
+        carrier_signal(pool_carrier(pool, i));
+    for (uint32_t i = 0; i < count; i++)
+        os_thread_join(&pool_carrier(pool, i)->os_thread);
+}
+
+void pool_destroy(struct pool *pool)
+{
+    stop_carriers(pool);
+    if (pool->has_monitor)
+        monitor_stop(pool);
+    for (uint32_t i = 0; i < pool->count; i++)
+        free_carrier(pool_carrier(pool, i));
+    memory_free(pool);
+}
+
+/* ---- Telling ------------------------------------------------------------ */
+
+void pool_get_stats(struct pool *pool, struct pool_stats *stats)
+{
+    *stats = (struct pool_stats){
+        .submissions = atomic_load_explicit(&pool->submitted,
+                                            memory_order_relaxed),
+        .carriers = atomic_load_explicit(&pool->count, memory_order_acquire),
+        .carriers_active = atomic_load_explicit(&pool->awake,
+                                                memory_order_relaxed),
+    };
+    for (unsigned i = 0; i < stats->carriers; i++) {
+        struct carrier *c = pool_carrier(pool, i);
+        stats->steals += atomic_load_explicit(&c->steals,
+                                              memory_order_relaxed);
+        stats->sleeps += atomic_load_explicit(&c->sleeps,
+                                              memory_order_relaxed);
+        stats->blockings += atomic_load_explicit(&c->blockings,
+                                                 memory_order_relaxed);
+    }
+}
+
+void *pool_owner(struct pool *pool)
+{
+    return pool->owner;
+}
+
+unsigned pool_parallelism(struct pool *pool)
+{
+    return pool->parallelism;
+}
+
+struct carrier *pool_carrier(struct pool *pool, unsigned number)
+{
+    /* Pairs with the release in pool_start_carrier. */
+    return atomic_load_explicit(&pool->carriers[number],
+                                memory_order_acquire);
+}

@@ -1,0 +1,106 @@
+/*
+ * pool.h - a pool of carriers: OS threads that run tasks.
+ *
+ * The pool runs tasks through one function and never looks into them.  See
+ * pool.c for how work is found, and how carriers sleep and wake.
+ */
+#ifndef CARRIER_POOL_H
+#define CARRIER_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "carrier/task.h"
+
+struct carrier;
+struct pool;
+
+#define POOL_MAX_CARRIERS 256
+
+/* What the floor above lends to a pool. */
+struct pool_client {
+    /* Runs a task on the calling carrier; the task may be gone or queued
+     * anew when it returns. */
+    void (*run)(struct carrier *carrier, struct task *task);
+    /* Bring a task that will run soon, and one that will run next, into the
+     * cache; either may be NULL. */
+    void (*prefetch)(const struct task *soon, const struct task *next);
+    /* Looks for events and expired timers and pushes what they wake to the
+     * carrier.  Waits for the first until deadline_ns (0: not at all).
+     * Several carriers may call it; only one at a time with a deadline. */
+    void (*poll)(struct carrier *carrier, uint64_t deadline_ns);
+    /* Makes a poll of another carrier return now. */
+    void (*poll_interrupt)(struct carrier *carrier);
+    /* When the next timer of the pool is due; CLOCK_NEVER if none is. */
+    uint64_t (*next_deadline)(struct pool *pool);
+    /* On each carrier's OS thread, first and last thing. */
+    void (*carrier_enter)(struct carrier *carrier);
+    void (*carrier_leave)(struct carrier *carrier);
+};
+
+struct pool_attr {
+    const char *name;
+    unsigned parallelism;
+    unsigned max_carriers;
+    const struct pool_client *client;
+    void *owner;
+};
+
+struct pool_stats {
+    uint64_t steals, submissions, sleeps, blockings;
+    unsigned carriers, carriers_active;
+};
+
+/* Starts a pool with one carrier.  0, ENOMEM or EAGAIN. */
+int pool_create(struct pool **pool, const struct pool_attr *attr);
+
+/* Stops and joins all carriers, and frees the pool.  No task is left, and
+ * none comes.  Not called by one of its carriers. */
+void pool_destroy(struct pool *pool);
+
+/* Hands in a task from anywhere: to the calling carrier's own queue if it
+ * belongs to the pool, else to the submission queue.  Wakes a carrier if
+ * one is needed. */
+void pool_submit(struct pool *pool, struct task *task);
+
+/* The same for a task that has just been woken and should run soon. */
+void pool_submit_next(struct pool *pool, struct task *task);
+
+/* Hands in a task that only this carrier may run. */
+void pool_submit_to(struct carrier *carrier, struct task *task);
+
+/* Hands in a task that this carrier should run, if it is free. */
+void pool_submit_near(struct carrier *carrier, struct task *task);
+
+/* Starts all carriers that parallelism allows, now.  0, ENOMEM, EAGAIN. */
+int pool_start_all(struct pool *pool);
+
+/* A timer is due earlier than all before: whoever sleeps for the next one
+ * must know. */
+void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns);
+
+void pool_get_stats(struct pool *pool, struct pool_stats *stats);
+void *pool_owner(struct pool *pool);
+unsigned pool_parallelism(struct pool *pool);
+
+/* The carrier that the caller runs on, or NULL.  Reads anew at each call:
+ * good across a switch. */
+struct carrier *carrier_self(void);
+struct pool *carrier_pool(const struct carrier *carrier);
+unsigned carrier_number(const struct carrier *carrier); /* 0.. in its pool */
+struct carrier *pool_carrier(struct pool *pool, unsigned number); /* or NULL */
+
+/* Puts a task at the end of the calling carrier's own queue.  No wake-up:
+ * the carrier looks at its queue next, and sees to that. */
+void carrier_requeue(struct carrier *carrier, struct task *task);
+
+/* Said by the client's poll when its wait is over, before it wakes any
+ * tasks: the carrier counts as awake from here on. */
+void carrier_awake(struct carrier *carrier);
+
+/* The calling carrier is about to block in the kernel, and is back.  A
+ * spare carrier takes its place meanwhile, within max_carriers. */
+void carrier_block_begin(struct carrier *carrier);
+void carrier_block_end(struct carrier *carrier);
+
+#endif

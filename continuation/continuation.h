@@ -1,0 +1,153 @@
+/*
+ * continuation.h - one-shot continuations, inside the library.
+ *
+ *   frames in place     frozen_bytes == 0, the frames lie on the home at
+ *                       [sp, top) and the home's resident is this one
+ *   frames frozen       frozen_bytes == top - sp; the lowest of them are in
+ *                       the inline chunk, the rest in the external one
+ *
+ * States and who makes the transition:
+ *
+ *   NEW ------- run ------> MOUNTED     the OS thread that calls run
+ *   MOUNTED --- yield ----> UNMOUNTED   the continuation itself
+ *   UNMOUNTED - run ------> MOUNTED     the OS thread that calls run
+ *   MOUNTED --- end ------> DONE        the continuation itself
+ *
+ * Its fields belong to the OS thread that has it mounted.  While it is
+ * unmounted sp, frozen_bytes and the chunks are under the claim of its home
+ * (another OS thread may freeze it), the rest to whoever may run it.
+ *
+ * This floor knows nothing of threads, carriers or schedulers.
+ */
+#ifndef CONTINUATION_CONTINUATION_H
+#define CONTINUATION_CONTINUATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "continuation/run_stack.h"
+#include "platform/sanitizer.h"
+
+struct continuation;
+struct chunk;
+
+/* What continuations of one kind have in common. */
+struct continuation_kind {
+    /* The whole of it, called with the continuation; ends with
+     * continuation_end, never returns. */
+    void (*main)(void *continuation);
+    /* For reports: "thread 5 'reader'".  Safe in a signal handler. */
+    void (*describe)(const struct continuation *c, char *buffer,
+                     size_t size_bytes);
+    uint32_t inline_offset; /* of the inline chunk, from the continuation */
+    uint32_t inline_bytes;  /* its size; INLINE_CHUNK_BYTES or 0 */
+};
+
+enum continuation_state {
+    CONTINUATION_NEW,
+    CONTINUATION_MOUNTED,
+    CONTINUATION_UNMOUNTED,
+    CONTINUATION_DONE,
+};
+
+/* Wants an own home: asked for, nested, or because its like needed one. */
+#define CONTINUATION_WANTS_OWN 1u
+/* Its home is its own: nothing to claim, nothing to copy. */
+#define CONTINUATION_HAS_OWN 2u
+/* Guard mode: its home is inaccessible while it is unmounted. */
+#define CONTINUATION_HIDDEN 4u
+
+struct continuation {
+    void *sp;                        /* lowest address of its frames */
+    struct continuation *link;       /* mounted: who runs it, or NULL;
+                                        unmounted: the innermost of those
+                                        that were unmounted with it */
+    const struct continuation_kind *kind;
+    struct run_stack *home;          /* NULL before the first mount */
+    struct chunk *chunk;             /* external part of its frames */
+    uint32_t frozen_bytes;
+    uint16_t pins;
+    uint8_t state;                   /* enum continuation_state */
+    uint8_t flags;                   /* CONTINUATION_* */
+    struct sanitizer_stack sanitizer;
+};
+
+enum run_status {
+    RUN_RETURNED,  /* it yielded to here or ended; *value is what it said */
+    RUN_WAITS,     /* its home is claimed: the waiter is in the home's list
+                      and comes back through continuation_home_released */
+    RUN_BUSY,      /* its home is claimed, and there was no waiter */
+    RUN_NO_MEMORY, /* no home to be had */
+    RUN_UNSETTLED, /* it yielded, but there is no memory to keep its frames,
+                      so its home is still claimed: continuation_resume must
+                      follow, on the same OS thread */
+};
+
+/* How frames are treated, set once before the first mount. */
+enum freeze_mode {
+    FREEZE_LAZY,  /* copied when the home is needed by another */
+    FREEZE_EAGER, /* copied at each yield, verified, the stack poisoned */
+    FREEZE_GUARD, /* never copied, made inaccessible while unmounted */
+};
+extern enum freeze_mode continuation_freeze_mode;
+
+/* Resubmits those who waited for a home, oldest first.  Set once by the
+ * floor that passes waiters to continuation_run. */
+extern void (*continuation_home_released)(struct stack_waiter *oldest);
+
+/* Counters of the calling OS thread, read by statistics without a lock. */
+struct continuation_counts {
+    _Atomic uint64_t mounts, freezes, frozen_bytes, home_waits;
+};
+struct continuation_counts *continuation_counts_self(void);
+
+/* Prepares the engine, once.  0; ENOMEM; ENOTSUP with a shadow stack. */
+int continuation_init(unsigned own_limit, unsigned common_count);
+
+/* Makes it NEW.  *c is zero but for what the embedding object put around
+ * it.  Blocks and allocates nothing in ordinary builds. */
+void continuation_setup(struct continuation *c,
+                        const struct continuation_kind *kind);
+
+/* Gives it an own home now, of at least that size.  0 or ENOMEM. */
+int continuation_take_own_home(struct continuation *c,
+                               size_t stack_size_bytes);
+
+/* Gives back home and chunk; it is not mounted. */
+void continuation_teardown(struct continuation *c);
+
+/* Mounts c (NEW or UNMOUNTED), lets it go on with *value, and returns when
+ * it yields or ends, with what it said in *value.  With RUN_WAITS, RUN_BUSY
+ * and RUN_NO_MEMORY nothing has happened; after RUN_WAITS c may be running
+ * elsewhere already. */
+enum run_status continuation_run(struct continuation *c,
+                                 struct stack_waiter *waiter,
+                                 uintptr_t *value);
+
+/* The same after RUN_UNSETTLED. */
+enum run_status continuation_resume(struct continuation *c,
+                                    uintptr_t *value);
+
+/* Unmounts from the running continuation out to `c`, whose runner gets
+ * `value`.  Returns what the next run passes.  c is mounted here. */
+uintptr_t continuation_yield(struct continuation *c, uintptr_t value);
+
+/* Ends the running continuation, which must be c; the runner gets value. */
+_Noreturn void continuation_end(struct continuation *c, uintptr_t value);
+
+/* The innermost continuation running on this OS thread, or NULL. */
+struct continuation *continuation_current(void);
+
+/* Makes c's common home its own if nobody shares it.  c is mounted. */
+bool continuation_own_home(struct continuation *c);
+
+/* Whether the address lies in the present frames' range of c's home. */
+bool continuation_contains(const struct continuation *c,
+                           const void *address);
+
+/* An OS thread that will run many continuations, and its end. */
+void continuation_thread_enter(void);
+void continuation_thread_leave(void);
+
+#endif

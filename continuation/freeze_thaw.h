@@ -1,0 +1,23 @@
+/*
+ * freeze_thaw.h - frames to the heap and back.  See freeze_thaw.c.
+ */
+#ifndef CONTINUATION_FREEZE_THAW_H
+#define CONTINUATION_FREEZE_THAW_H
+
+#include <stdbool.h>
+
+#include "continuation/continuation.h"
+
+/* Sees to it that freeze will not need memory.  c has just been unmounted;
+ * its common home is still claimed by the caller.  False: out of memory. */
+bool freeze_reserve(struct continuation *c);
+
+/* Copies the frames of the unmounted c from its home to its chunks.  The
+ * caller has the claim, and freeze_reserve succeeded at the last yield. */
+void freeze(struct continuation *c);
+
+/* Copies them back to where they came from.  The caller has the claim, and
+ * the home's resident is c or none. */
+void thaw(struct continuation *c);
+
+#endif

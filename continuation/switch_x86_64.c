@@ -1,0 +1,44 @@
+/*
+ * switch_x86_64.c - the part of the switch that need not be assembly: the
+ * first frame of a stack.  The partner is switch_x86_64.S.
+ */
+#include "continuation/switch.h"
+
+#include <stddef.h>
+
+/* What save_registers leaves, lowest address first. */
+struct switch_frame {
+    uint32_t mxcsr;
+    uint16_t x87_control;
+    uint16_t unused;
+    uintptr_t r15, r14, r13, r12, rbx, rbp;
+    uintptr_t return_address;
+};
+
+_Static_assert(sizeof(struct switch_frame) == SWITCH_FRAME_BYTES,
+               "the frame of switch_x86_64.S");
+_Static_assert(offsetof(struct switch_frame, return_address) == 56,
+               "the frame of switch_x86_64.S");
+
+extern char switch_base[];
+
+void *switch_prepare(void *top, void (*main)(void *), void *argument)
+{
+    struct switch_frame *frame = (struct switch_frame *)top - 1;
+    *frame = (struct switch_frame){
+        .mxcsr = 0x1f80,       /* all exceptions masked, nearest */
+        .x87_control = 0x037f, /* the same, extended precision */
+        .r12 = (uintptr_t)main,
+        .r13 = (uintptr_t)argument,
+        .return_address = (uintptr_t)switch_base,
+    };
+    return frame;
+}
+
+int switch_has_shadow_stack(void)
+{
+    /* rdsspq is a no-op where shadow stacks are off or unknown. */
+    uintptr_t ssp = 0;
+    __asm__ volatile("rdsspq %0" : "+r"(ssp));
+    return ssp != 0;
+}

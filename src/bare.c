@@ -1,0 +1,223 @@
+/*
+ * bare.c - <vthread/continuation.h>: the engine without threads.
+ *
+ * Here is what a bare continuation has besides: a scope, and a word that
+ * says whether it may be run, so that running it twice at once is an error
+ * and not a disaster.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <vthread.h>
+
+#include "continuation/continuation.h"
+#include "platform/memory.h"
+#include "platform/panic.h"
+#include "scheduler.h"
+#include "thread.h"
+
+enum bare_state { BARE_READY, BARE_RUNNING, BARE_DONE };
+
+struct vthread_continuation {
+    struct continuation continuation;
+    const void *scope;
+    void (*fn)(void *);
+    void *argument;
+    _Atomic int state; /* A: enum bare_state */
+};
+
+static struct vthread_continuation *bare_of(const struct continuation *c)
+{
+    return (struct vthread_continuation *)c;
+}
+
+static void bare_main(void *continuation)
+{
+    struct vthread_continuation *c = continuation;
+    c->fn(c->argument);
+    continuation_end(&c->continuation, 0);
+}
+
+static void bare_describe(const struct continuation *c, char *buffer,
+                          size_t size_bytes)
+{
+    format_text(buffer, size_bytes, "continuation %p (function %p)",
+                (const void *)c, (void *)bare_of(c)->fn);
+}
+
+static const struct continuation_kind bare_kind = {
+    .main = bare_main,
+    .describe = bare_describe,
+};
+
+/* ---- Life --------------------------------------------------------------- */
+
+static bool is_valid(const vthread_continuation_attr_t *attr)
+{
+    size_t size = attr->stack_size_bytes;
+    return (size == 0
+            || (size % PAGE_SIZE_BYTES == 0 && size >= VTHREAD_STACK_SIZE_MIN
+                && size <= VTHREAD_STACK_SIZE_MAX))
+           && !(attr->flags & ~VTHREAD_STACK_OWN) && attr->reserved == 0;
+}
+
+static int set_home(struct vthread_continuation *c,
+                    const vthread_continuation_attr_t *attr)
+{
+    if (!(attr->flags & VTHREAD_STACK_OWN)
+        && attr->stack_size_bytes <= VTHREAD_STACK_SIZE_DEFAULT
+        && !continuation_current())
+        return 0;
+    c->continuation.flags |= CONTINUATION_WANTS_OWN;
+    return continuation_take_own_home(&c->continuation,
+                                      attr->stack_size_bytes);
+}
+
+int vthread_continuation_create(vthread_continuation_t **result,
+                                const vthread_continuation_attr_t *attr,
+                                void (*fn)(void *), void *arg)
+{
+    static const vthread_continuation_attr_t defaults;
+    if (!attr)
+        attr = &defaults;
+    if (!result || !fn || !is_valid(attr))
+        return EINVAL;
+    int err = scheduler_start_engine();
+    if (err != 0)
+        return err;
+    struct vthread_continuation *c = memory_alloc(sizeof *c);
+    if (!c)
+        return ENOMEM;
+    memset(c, 0, sizeof *c);
+    c->scope = attr->scope;
+    c->fn = fn;
+    c->argument = arg;
+    continuation_setup(&c->continuation, &bare_kind);
+    err = set_home(c, attr);
+    if (err == 0) {
+        *result = c;
+        return 0;
+    }
+    continuation_teardown(&c->continuation);
+    memory_free(c);
+    return err;
+}
+
+int vthread_continuation_destroy(vthread_continuation_t *c)
+{
+    if (!c)
+        return 0;
+    if (c->continuation.state == CONTINUATION_MOUNTED
+        || atomic_load_explicit(&c->state, memory_order_acquire)
+               == BARE_RUNNING)
+        return EBUSY;
+    continuation_teardown(&c->continuation);
+    memory_free(c);
+    return 0;
+}
+
+/* ---- Running ------------------------------------------------------------ */
+
+/* Takes the right to run it. */
+static int take(struct vthread_continuation *c)
+{
+    int state = BARE_READY;
+    /* Acquires what the last run did; pairs with leave. */
+    if (atomic_compare_exchange_strong_explicit(&c->state, &state,
+                                                BARE_RUNNING,
+                                                memory_order_acquire,
+                                                memory_order_relaxed))
+        return 0;
+    return state == BARE_DONE ? ESRCH : EBUSY;
+}
+
+static void leave(struct vthread_continuation *c)
+{
+    bool is_done = c->continuation.state == CONTINUATION_DONE;
+    atomic_store_explicit(&c->state, is_done ? BARE_DONE : BARE_READY,
+                          memory_order_release);
+}
+
+int vthread_continuation_run(vthread_continuation_t *c)
+{
+    if (!c)
+        return EINVAL;
+    int err = take(c);
+    if (err != 0)
+        return err;
+    uintptr_t value = 0;
+    enum run_status status = continuation_run(&c->continuation, NULL, &value);
+    while (status == RUN_UNSETTLED) {
+        /* The yield goes back to who called it, with ENOMEM. */
+        value = ENOMEM;
+        status = continuation_resume(&c->continuation, &value);
+    }
+    leave(c);
+    switch (status) {
+    case RUN_BUSY:
+        return EAGAIN;
+    case RUN_NO_MEMORY:
+        return ENOMEM;
+    default:
+        return 0;
+    }
+}
+
+static bool is_pinned(const struct continuation *out)
+{
+    const struct continuation *c = continuation_current();
+    while (c != out && c->pins == 0)
+        c = c->link;
+    return c->pins > 0;
+}
+
+/* A thread is not a bare continuation: its scope is its scheduler's. */
+static struct continuation *find(const void *scope)
+{
+    struct continuation *c = continuation_current();
+    while (c && (c->kind != &bare_kind || bare_of(c)->scope != scope))
+        c = c->link;
+    return c;
+}
+
+int vthread_continuation_yield(const void *scope)
+{
+    struct continuation *c = find(scope);
+    if (!c)
+        return EINVAL;
+    if (is_pinned(c))
+        return EBUSY;
+    return (int)continuation_yield(c, 0);
+}
+
+bool vthread_continuation_is_done(const vthread_continuation_t *c)
+{
+    return atomic_load_explicit(&c->state, memory_order_acquire)
+           == BARE_DONE;
+}
+
+vthread_continuation_t *vthread_continuation_current(const void *scope)
+{
+    struct continuation *c = find(scope);
+    return c ? bare_of(c) : NULL;
+}
+
+int vthread_continuation_pin(void)
+{
+    struct continuation *c = continuation_current();
+    if (!c)
+        return EPERM;
+    if (c->pins == UINT16_MAX)
+        return EAGAIN;
+    c->pins++;
+    return 0;
+}
+
+int vthread_continuation_unpin(void)
+{
+    struct continuation *c = continuation_current();
+    if (!c || c->pins == 0)
+        return EPERM;
+    c->pins--;
+    return 0;
+}

@@ -1,0 +1,138 @@
+/*
+ * describe.c - names, and threads in words.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "describe.h"
+#include "local.h"
+#include "platform/memory.h"
+#include "platform/panic.h"
+#include "thread.h"
+
+/* ---- Names -------------------------------------------------------------- */
+
+int thread_set_name(struct thread *t, const char *name)
+{
+    if (!t->extra) {
+        if (!name || !*name)
+            return 0;
+        struct thread_extra *extra = memory_alloc(sizeof *extra);
+        if (!extra)
+            return ENOMEM;
+        memset(extra, 0, sizeof *extra);
+        t->extra = extra;
+    }
+    memset(t->extra->name, 0, sizeof t->extra->name);
+    if (name)
+        strncpy(t->extra->name, name, sizeof t->extra->name - 1);
+    return 0;
+}
+
+int vthread_setname(vthread_t thread, const char *name)
+{
+    uint64_t word;
+    struct thread *t = thread_of_handle(thread, &word);
+    return t ? thread_set_name(t, name) : ESRCH;
+}
+
+int vthread_getname(vthread_t thread, char *buffer, size_t size_bytes)
+{
+    uint64_t word;
+    struct thread *t = thread_of_handle(thread, &word);
+    if (!t)
+        return ESRCH;
+    const char *name = t->extra ? t->extra->name : "";
+    size_t length = strnlen(name, sizeof t->extra->name);
+    if (length >= size_bytes)
+        return ERANGE;
+    memcpy(buffer, name, length);
+    buffer[length] = '\0';
+    return 0;
+}
+
+/* ---- Words -------------------------------------------------------------- */
+
+static const char *state_of(const struct thread *t, uint64_t word)
+{
+    if (word & THREAD_DONE)
+        return "TERMINATED";
+    if (word & (THREAD_PARKED | THREAD_WAITING)) {
+        if (word & THREAD_KERNEL && !(word & THREAD_PLATFORM))
+            return "PINNED";
+        return word & THREAD_TIMED ? "TIMED_PARKED" : "PARKED";
+    }
+    if (word & THREAD_PLATFORM)
+        return "RUNNING";
+    switch (t->continuation.state) {
+    case CONTINUATION_NEW:
+        return "NEW";
+    case CONTINUATION_MOUNTED:
+        return "RUNNING";
+    default:
+        return "RUNNABLE";
+    }
+}
+
+void thread_describe(const struct thread *t, char *buffer, size_t size_bytes)
+{
+    uint64_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
+    const char *kind = word & THREAD_PLATFORM ? "platform thread" : "thread";
+    const char *name = t->extra ? t->extra->name : "";
+    format_text(buffer, size_bytes, "%s %llu%s%s%s (%s)", kind,
+                (unsigned long long)thread_handle(t), *name ? " '" : "",
+                name, *name ? "'" : "", state_of(t, word));
+}
+
+void describe_continuation(const struct continuation *c, char *buffer,
+                           size_t size_bytes)
+{
+    thread_describe(thread_of_continuation(c), buffer, size_bytes);
+}
+
+void describe_self(char *buffer, size_t size_bytes)
+{
+    struct thread *self = local_self()->thread;
+    if (self)
+        thread_describe(self, buffer, size_bytes);
+    else
+        format_text(buffer, size_bytes, "a platform thread");
+}
+
+/* ---- Faults ------------------------------------------------------------- */
+
+static size_t page_floor(size_t n)
+{
+    return n & ~(PAGE_SIZE_BYTES - 1);
+}
+
+static bool is_guard(const struct run_stack *stack, const void *address)
+{
+    return (const char *)address < stack->bottom
+           && (const char *)address >= stack->bottom - PAGE_SIZE_BYTES;
+}
+
+bool describe_fault(void *address, char *buffer, size_t size_bytes)
+{
+    struct run_stack *stack = run_stack_of_address(address);
+    if (!stack)
+        return false;
+    char self[80], owner[80] = "nobody";
+    describe_self(self, sizeof self);
+    struct continuation *running = continuation_current();
+    if (is_guard(stack, address) && running && running->home == stack) {
+        format_text(buffer, size_bytes,
+                    "stack overflow of %s: its stack of %zu bytes is used "
+                    "up. Give it more with stack_size_bytes",
+                    self, page_floor(run_stack_size(stack)));
+        return true;
+    }
+    if (stack->resident)
+        stack->resident->kind->describe(stack->resident, owner,
+                                        sizeof owner);
+    format_text(buffer, size_bytes,
+                "%s reached for %p, on the stack of %s, which is parked: "
+                "its locals are not there while it waits (doc/rules.md)",
+                self, address, owner);
+    return true;
+}

@@ -1,0 +1,20 @@
+/*
+ * describe.h - threads and faults in words.
+ */
+#ifndef DESCRIBE_H
+#define DESCRIBE_H
+
+#include "thread.h"
+
+/* Copies the name; NULL or "" takes it away.  0 or ENOMEM. */
+int thread_set_name(struct thread *t, const char *name);
+
+/* All three are safe in a signal handler. */
+void describe_continuation(const struct continuation *c, char *buffer,
+                           size_t size_bytes);
+void describe_self(char *buffer, size_t size_bytes);
+
+/* A fault_explainer: overflows, and reaching into a parked thread. */
+bool describe_fault(void *address, char *buffer, size_t size_bytes);
+
+#endif

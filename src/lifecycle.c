@@ -1,0 +1,287 @@
+/*
+ * lifecycle.c - how threads begin and end.
+ *
+ * The end is agreed on in the word, between the thread's carrier and whoever
+ * has the right to free it:
+ *
+ *   DETACHED  the carrier frees it
+ *   JOINING   a joiner has that right; JOINER: it also waits, and is
+ *             thread->joiner.  Set before DONE: the carrier wakes it.
+ *   DONE      the thread has left its stack; what it returned is in
+ *             thread->argument.  Set before JOINER: no wait is needed.
+ *
+ * Each is set by a read-modify-write that also tells what was there, so one
+ * of the two knows.  Who sets DONE without DETACHED or JOINER never touches
+ * the object again.
+ */
+#include <errno.h>
+#include <pthread.h>
+
+#include "carrier/pool.h"
+#include "continuation/continuation.h"
+#include "describe.h"
+#include "escape.h"
+#include "local.h"
+#include "platform/memory.h"
+#include "running.h"
+#include "scheduler.h"
+#include "settings.h"
+#include "thread.h"
+
+static uint64_t set_flags(struct thread *t, uint64_t flags)
+{
+    /* Acquire what the other side did, release what this one did. */
+    return atomic_fetch_or_explicit(&t->word, flags, memory_order_acq_rel);
+}
+
+static void destroy(struct thread *t)
+{
+    continuation_teardown(&t->continuation);
+    memory_free(t->extra);
+    t->extra = NULL;
+    thread_free(t);
+}
+
+/* ---- The end ------------------------------------------------------------ */
+
+static void end(struct thread *self, void *result)
+{
+    self->argument = result;
+    continuation_end(&self->continuation, SAYS_END);
+}
+
+void running_ended(struct local *here, struct thread *t)
+{
+    scheduler_thread_ends(here->station);
+    uint64_t before = set_flags(t, THREAD_DONE);
+    if (before & THREAD_DETACHED)
+        destroy(t);
+    else if (before & THREAD_JOINER)
+        thread_wake(thread_at(t->joiner));
+}
+
+_Noreturn void vthread_exit(void *result)
+{
+    if (!vthread_is_virtual())
+        pthread_exit(result);
+    end(local_self()->thread, result);
+    __builtin_unreachable();
+}
+
+/* ---- The beginning ------------------------------------------------------ */
+
+static void thread_main(void *continuation)
+{
+    struct thread *self = thread_of_continuation(continuation);
+    end(self, self->fn(self->argument));
+}
+
+const struct continuation_kind thread_kind = {
+    .main = thread_main,
+    .describe = describe_continuation,
+    .inline_offset = offsetof(struct thread, chunk)
+                     - offsetof(struct thread, continuation),
+    .inline_bytes = INLINE_CHUNK_BYTES,
+};
+
+void running_requeue(struct local *here, struct thread *t)
+{
+    uint64_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
+    if (unlikely(word & THREAD_BOUND_ONE)
+        && t->continuation.state != CONTINUATION_NEW)
+        pool_submit_to(here->carrier, &t->task);
+    else if (unlikely(settings_get()->migrate_always))
+        running_migrate(here->scheduler, t);
+    else
+        carrier_requeue(here->carrier, &t->task);
+}
+
+void running_migrate(struct vthread_scheduler *s, struct thread *t)
+{
+    struct carrier *carrier = local_self()->carrier;
+    unsigned number = carrier ? carrier_number(carrier) + 1 : 0;
+    carrier = pool_carrier(s->pool, number % pool_parallelism(s->pool));
+    if (carrier)
+        pool_submit_near(carrier, &t->task);
+    else
+        pool_submit(s->pool, &t->task);
+}
+
+static bool is_valid_size(size_t size)
+{
+    return size == 0
+           || (size % PAGE_SIZE_BYTES == 0 && size >= VTHREAD_STACK_SIZE_MIN
+               && size <= VTHREAD_STACK_SIZE_MAX);
+}
+
+static bool is_valid(const vthread_attr_t *attr)
+{
+    const unsigned known = VTHREAD_STACK_OWN | VTHREAD_BOUND
+                           | VTHREAD_DETACHED;
+    return is_valid_size(attr->stack_size_bytes)
+           && !(attr->flags & ~known) && attr->reserved == 0;
+}
+
+static int set_home(struct thread *t, const vthread_attr_t *attr)
+{
+    struct continuation *c = &t->continuation;
+    bool is_large = attr->stack_size_bytes > VTHREAD_STACK_SIZE_DEFAULT;
+    if (!is_large && !(attr->flags & VTHREAD_STACK_OWN)
+        && !escape_is_remembered(t->fn))
+        return 0;
+    c->flags |= CONTINUATION_WANTS_OWN;
+    return continuation_take_own_home(c, attr->stack_size_bytes);
+}
+
+static uint64_t flags_of(const vthread_attr_t *attr)
+{
+    return (attr->flags & VTHREAD_BOUND ? THREAD_BOUND_ONE : 0)
+           | (attr->flags & VTHREAD_DETACHED ? THREAD_DETACHED : 0);
+}
+
+static int prepare(struct thread *t, const vthread_attr_t *attr)
+{
+    continuation_setup(&t->continuation, &thread_kind);
+    int err = set_home(t, attr);
+    if (err == 0 && attr->name)
+        err = thread_set_name(t, attr->name);
+    return err;
+}
+
+static struct vthread_scheduler *choose_scheduler(const vthread_attr_t *attr,
+                                                  int *err)
+{
+    struct local *here = local_self();
+    *err = 0;
+    if (attr->scheduler)
+        return attr->scheduler;
+    if (here->scheduler)
+        return here->scheduler;
+    *err = scheduler_ensure_default();
+    return *err == 0 ? vthread_scheduler_default() : NULL;
+}
+
+static int start(struct vthread_scheduler *s, vthread_t *handle,
+                 const vthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+    struct local *here = local_self();
+    struct station *station = here->scheduler == s ? here->station : NULL;
+    struct thread *t = thread_alloc();
+    if (!t)
+        return ENOMEM;
+    t->fn = fn;
+    t->argument = arg;
+    t->scheduler = s->number;
+    int err = prepare(t, attr);
+    if (err == 0 && !scheduler_thread_comes(s, station))
+        err = EAGAIN;
+    if (err != 0) {
+        destroy(t);
+        return err;
+    }
+    atomic_fetch_or_explicit(&t->word, flags_of(attr), memory_order_relaxed);
+    if (handle)
+        *handle = thread_handle(t);
+    pool_submit(s->pool, &t->task);
+    return 0;
+}
+
+int vthread_create(vthread_t *thread, const vthread_attr_t *attr,
+                   void *(*fn)(void *), void *arg)
+{
+    static const vthread_attr_t defaults;
+    if (!attr)
+        attr = &defaults;
+    if (!fn || !is_valid(attr))
+        return EINVAL;
+    if (!thread_self())
+        return ENOMEM;
+    int err = escape_check(arg, "vthread_create");
+    if (err != 0)
+        return err;
+    struct vthread_scheduler *s = choose_scheduler(attr, &err);
+    return err == 0 ? start(s, thread, attr, fn, arg) : err;
+}
+
+/* ---- Joining ------------------------------------------------------------ */
+
+/* Takes the right to free it.  *word is as after that. */
+static int take_right(struct thread *t, uint64_t *word, uint64_t flag)
+{
+    uint64_t generation = *word >> 32;
+    do {
+        if (*word >> 32 != generation)
+            return ESRCH;
+        if (*word & (THREAD_DETACHED | THREAD_JOINING | THREAD_PLATFORM))
+            return EINVAL;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &t->word, word, *word | flag, memory_order_acq_rel,
+        memory_order_acquire));
+    *word |= flag;
+    return 0;
+}
+
+/* The wait has ended early.  0: the thread has ended all the same. */
+static int leave_join(struct thread *self, struct thread *t, int err)
+{
+    uint64_t word = atomic_load_explicit(&t->word, memory_order_acquire);
+    while (!(word & THREAD_DONE))
+        if (atomic_compare_exchange_weak_explicit(
+                &t->word, &word,
+                word & ~(uint64_t)(THREAD_JOINING | THREAD_JOINER),
+                memory_order_acq_rel, memory_order_acquire))
+            return err;
+    thread_wait_out(self);
+    return 0;
+}
+
+static int wait_for_end(struct thread *t, uint64_t deadline_ns)
+{
+    struct thread *self = thread_self();
+    t->joiner = thread_number(self);
+    if (set_flags(t, THREAD_JOINER) & THREAD_DONE)
+        return 0;
+    self->wait_on = t;
+    int err = thread_wait(self, deadline_ns, true);
+    self->wait_on = NULL;
+    return err == 0 ? 0 : leave_join(self, t, err);
+}
+
+int vthread_join_until(vthread_t thread, void **result, uint64_t deadline_ns)
+{
+    uint64_t word;
+    struct thread *t = thread_of_handle(thread, &word);
+    if (!t)
+        return ESRCH;
+    struct thread *self = thread_self();
+    if (!self)
+        return ENOMEM;
+    if (t == self)
+        return EDEADLK;
+    int err = take_right(t, &word, THREAD_JOINING);
+    if (err == 0 && !(word & THREAD_DONE))
+        err = wait_for_end(t, deadline_ns);
+    if (err != 0)
+        return err;
+    if (result)
+        *result = t->argument;
+    destroy(t);
+    return 0;
+}
+
+int vthread_join(vthread_t thread, void **result)
+{
+    return vthread_join_until(thread, result, VTHREAD_NEVER);
+}
+
+int vthread_detach(vthread_t thread)
+{
+    uint64_t word;
+    struct thread *t = thread_of_handle(thread, &word);
+    if (!t)
+        return ESRCH;
+    int err = take_right(t, &word, THREAD_DETACHED);
+    if (err == 0 && word & THREAD_DONE)
+        destroy(t);
+    return err;
+}

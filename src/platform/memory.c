@@ -1,0 +1,194 @@
+/*
+ * memory.c - mmap, mprotect, madvise and malloc, and failures on demand.
+ *
+ * Not here: who uses the space and how it is cut up (run stacks, slabs).
+ *
+ * Invariants: every request that can fail asks memory_should_fail first; a
+ * request that fails has changed nothing.
+ */
+#include "memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "failure.h"
+#include "panic.h"
+
+/* Newer than the headers of some systems we build on. */
+enum {
+    ADVICE_POPULATE_WRITE = 23,  /* Linux 5.14 */
+    ADVICE_DONTNEED_LOCKED = 24, /* Linux 5.18 */
+    ADVICE_GUARD_INSTALL = 102,  /* Linux 6.13 */
+};
+
+static struct failure failure;
+
+__attribute__((constructor)) static void read_environment(void)
+{
+    failure_set_from(&failure, "VTHREAD_FAIL_ALLOC");
+}
+
+void memory_fail_after(unsigned long count)
+{
+    failure_set(&failure, count);
+}
+
+bool memory_should_fail(void)
+{
+    return failure_due(&failure);
+}
+
+/* Address space. */
+
+static void release_unless_empty(char *start, size_t size_bytes)
+{
+    if (size_bytes > 0)
+        munmap(start, size_bytes);
+}
+
+void *memory_reserve(size_t size_bytes)
+{
+    size_t slack_bytes = HUGE_PAGE_SIZE_BYTES - PAGE_SIZE_BYTES;
+    char *mapped, *start;
+    size_t head_bytes;
+
+    if (memory_should_fail() || size_bytes > SIZE_MAX - slack_bytes)
+        return NULL;
+    mapped = mmap(NULL, size_bytes + slack_bytes, PROT_NONE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED)
+        return NULL;
+    head_bytes = -(uintptr_t)mapped % HUGE_PAGE_SIZE_BYTES;
+    start = mapped + head_bytes;
+    release_unless_empty(mapped, head_bytes);
+    release_unless_empty(start + size_bytes, slack_bytes - head_bytes);
+    return start;
+}
+
+void memory_release(void *start, size_t size_bytes)
+{
+    munmap(start, size_bytes);
+}
+
+/* Pages. */
+
+static int protect(void *start, size_t size_bytes, int protection)
+{
+    return mprotect(start, size_bytes, protection) == 0 ? 0 : ENOMEM;
+}
+
+int memory_commit(void *start, size_t size_bytes)
+{
+    if (memory_should_fail())
+        return ENOMEM;
+    if (protect(start, size_bytes, PROT_READ | PROT_WRITE) != 0)
+        return ENOMEM;
+    /* Used sparsely: one touched page must not cost 2 MiB.  A kernel that
+     * has no huge pages refuses, which is as good. */
+    madvise(start, size_bytes, MADV_NOHUGEPAGE);
+    return 0;
+}
+
+/* Whether the administrator has turned huge pages off altogether; madvise
+ * accepts the request all the same. */
+static bool huge_pages_are_off(void)
+{
+    char setting[64] = "";
+    int fd = open("/sys/kernel/mm/transparent_hugepage/enabled",
+                  O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return true;
+    if (read(fd, setting, sizeof setting - 1) < 0)
+        setting[0] = '\0';
+    close(fd);
+    return strstr(setting, "[never]") != NULL;
+}
+
+static bool advise_huge(void *start, size_t size_bytes)
+{
+    enum { UNKNOWN, ON, OFF };
+    static _Atomic int state;
+    int now = atomic_load_explicit(&state, memory_order_relaxed);
+
+    if (now == UNKNOWN) {
+        now = huge_pages_are_off() ? OFF : ON;
+        /* Relaxed: all who find out find the same. */
+        atomic_store_explicit(&state, now, memory_order_relaxed);
+    }
+    return now == ON && madvise(start, size_bytes, MADV_HUGEPAGE) == 0;
+}
+
+int memory_commit_dense(void *start, size_t size_bytes)
+{
+    if (memory_should_fail())
+        return ENOMEM;
+    if (protect(start, size_bytes, PROT_READ | PROT_WRITE) != 0)
+        return ENOMEM;
+    if (advise_huge(start, size_bytes))
+        return 0;
+    if (madvise(start, size_bytes, ADVICE_POPULATE_WRITE) == 0 ||
+        errno == EINVAL) /* an old kernel: the pages come when touched */
+        return 0;
+    memory_discard(start, size_bytes);
+    protect(start, size_bytes, PROT_NONE);
+    return ENOMEM;
+}
+
+void memory_discard(void *start, size_t size_bytes)
+{
+    if (madvise(start, size_bytes, MADV_DONTNEED) != 0 &&
+        madvise(start, size_bytes, ADVICE_DONTNEED_LOCKED) != 0)
+        panic("cannot discard %zu bytes at %p: error %d", size_bytes, start,
+              errno);
+}
+
+int memory_guard(void *start, size_t size_bytes)
+{
+    if (memory_should_fail())
+        return ENOMEM;
+    if (madvise(start, size_bytes, ADVICE_GUARD_INSTALL) == 0)
+        return 0;
+    return protect(start, size_bytes, PROT_NONE);
+}
+
+int memory_hide(void *start, size_t size_bytes)
+{
+    if (memory_should_fail())
+        return ENOMEM;
+    return protect(start, size_bytes, PROT_NONE);
+}
+
+int memory_show(void *start, size_t size_bytes)
+{
+    if (memory_should_fail())
+        return ENOMEM;
+    return protect(start, size_bytes, PROT_READ | PROT_WRITE);
+}
+
+/* Blocks. */
+
+void *memory_alloc(size_t size_bytes)
+{
+    return memory_should_fail() ? NULL : malloc(size_bytes);
+}
+
+void *memory_alloc_aligned(size_t alignment_bytes, size_t size_bytes)
+{
+    void *block;
+
+    if (memory_should_fail() ||
+        posix_memalign(&block, alignment_bytes, size_bytes) != 0)
+        return NULL;
+    return block;
+}
+
+void memory_free(void *block)
+{
+    free(block);
+}

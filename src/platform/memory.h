@@ -1,0 +1,55 @@
+/*
+ * memory.h - address space, pages and small blocks.
+ *
+ * All memory of the library comes through here, so that a test can make the
+ * nth request fail (memory_fail_after).
+ */
+#ifndef PLATFORM_MEMORY_H
+#define PLATFORM_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define PAGE_SIZE_BYTES ((size_t)4096)
+#define HUGE_PAGE_SIZE_BYTES ((size_t)2 * 1024 * 1024)
+
+/* Reserves address space, inaccessible, aligned to HUGE_PAGE_SIZE_BYTES.
+ * Returns NULL when there is none. */
+void *memory_reserve(size_t size_bytes);
+
+/* Gives a range of reserved space memory to read and write.  0 or ENOMEM. */
+int memory_commit(void *start, size_t size_bytes);
+
+/* The same for memory that will be used densely from now on: huge pages
+ * where the kernel has them, else faulted in at once. */
+int memory_commit_dense(void *start, size_t size_bytes);
+
+/* Gives the pages back; they read as zero afterwards. */
+void memory_discard(void *start, size_t size_bytes);
+
+/* Gives the address space back. */
+void memory_release(void *start, size_t size_bytes);
+
+/* Makes one or more pages of committed space a guard that faults on any
+ * access, without a mapping of its own where the kernel can do that.
+ * 0 or ENOMEM. */
+int memory_guard(void *start, size_t size_bytes);
+
+/* Makes committed pages inaccessible and accessible again, keeping their
+ * contents.  0 or ENOMEM. */
+int memory_hide(void *start, size_t size_bytes);
+int memory_show(void *start, size_t size_bytes);
+
+/* malloc, aligned_alloc and free.  NULL when out of memory. */
+void *memory_alloc(size_t size_bytes);
+void *memory_alloc_aligned(size_t alignment_bytes, size_t size_bytes);
+void memory_free(void *block);
+
+/* For tests: the count-th request from now on fails, and all after it until
+ * called again; 0: none fails.  Set at start-up by VTHREAD_FAIL_ALLOC=n. */
+void memory_fail_after(unsigned long count);
+
+/* True if this request is to fail; counts it. */
+bool memory_should_fail(void);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * os_thread.h - threads of the operating system.
+ */
+#ifndef PLATFORM_OS_THREAD_H
+#define PLATFORM_OS_THREAD_H
+
+#include <pthread.h>
+
+struct os_thread {
+    pthread_t handle;
+};
+
+/* Starts a thread with all signals blocked but those of faults, and with
+ * an alternate signal stack, so that overflow of a run stack can be
+ * reported.  The name is cut to 15 bytes.  0 or EAGAIN; a test can make the
+ * nth start fail with VTHREAD_FAIL_THREAD=n or os_thread_fail_after. */
+int os_thread_start(struct os_thread *thread, const char *name,
+                    void (*fn)(void *), void *arg);
+
+/* Waits for its end. */
+void os_thread_join(struct os_thread *thread);
+
+/* Processors this process may run on, at least 1. */
+unsigned os_thread_processors(void);
+
+/* The kernel's number for the calling thread. */
+int os_thread_number(void);
+
+/* For tests: the count-th start from now on fails, and all after it; 0:
+ * none fails. */
+void os_thread_fail_after(unsigned long count);
+
+#endif

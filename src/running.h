@@ -1,0 +1,38 @@
+/*
+ * running.h - between vthread.c, which runs threads, and lifecycle.c, which
+ * begins and ends them.
+ */
+#ifndef RUNNING_H
+#define RUNNING_H
+
+#include <stdint.h>
+
+#include "local.h"
+#include "scheduler.h"
+#include "thread.h"
+
+/* What a thread says to its carrier; anything else: flags to wait with. */
+#define SAYS_YIELD ((uintptr_t)0)
+#define SAYS_END UINTPTR_MAX
+
+/* The pool's run function: the task is a thread. */
+void running_run(struct carrier *carrier, struct task *task);
+
+/* The thread goes to the end of the carrier's queue. */
+void running_requeue(struct local *here, struct thread *t);
+
+/* To another carrier than the last, as VTHREAD_MIGRATE=always asks. */
+void running_migrate(struct vthread_scheduler *s, struct thread *t);
+
+/* The thread has left its stack for good. */
+void running_ended(struct local *here, struct thread *t);
+
+/* Relaxed, no read-modify-write: only the carrier writes its station. */
+static inline void station_count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(
+        counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+        memory_order_relaxed);
+}
+
+#endif

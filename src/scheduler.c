@@ -1,0 +1,433 @@
+/*
+ * scheduler.c - schedulers: a pool of carriers, with a station at each.
+ *
+ * Schedulers have numbers, so a thread names its own in one byte.  A number
+ * is used again only after the scheduler has ended in order.
+ *
+ * How many threads live is known as a sum of counters that each have one
+ * writer; nobody needs it but statistics and shutdown, which looks again
+ * and again with growing pauses.
+ */
+#include "scheduler.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <vthread.h>
+
+#include "descriptor.h"
+#include "describe.h"
+#include "local.h"
+#include "platform/clock.h"
+#include "platform/fault.h"
+#include "platform/futex.h"
+#include "platform/memory.h"
+#include "platform/os_thread.h"
+#include "platform/panic.h"
+#include "platform/poller.h"
+#include "running.h"
+#include "settings.h"
+#include "thread.h"
+
+#define EXPIRE_BATCH 256
+
+static struct os_lock lock;
+static struct vthread_scheduler *_Atomic schedulers[SCHEDULERS_MAX + 1];
+static struct vthread_scheduler *_Atomic default_scheduler;
+static _Atomic bool is_started; /* the engine */
+
+struct vthread_scheduler *scheduler_at(uint8_t number)
+{
+    /* Relaxed: who asks has a thread of it, so it was published to it. */
+    return atomic_load_explicit(&schedulers[number], memory_order_relaxed);
+}
+
+/* ---- What the pool asks for --------------------------------------------- */
+
+static void prefetch(const struct task *soon, const struct task *next)
+{
+    const char *object = (const char *)soon;
+    if (object) {
+        __builtin_prefetch(object, 1);
+        __builtin_prefetch(object + 2 * CACHE_LINE, 1);
+        __builtin_prefetch(object + 3 * CACHE_LINE, 1);
+    }
+    if (next)
+        __builtin_prefetch(((const struct thread *)next)->continuation.sp, 1);
+}
+
+static void resubmit_all(struct task *task)
+{
+    while (task) {
+        struct task *next = task->next;
+        thread_resubmit((struct thread *)task);
+        task = next;
+    }
+}
+
+static void expire(struct vthread_scheduler *s)
+{
+    uint64_t now_ns = 0;
+    for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++) {
+        struct station *station = scheduler_station(s, i);
+        if (!station)
+            break;
+        uint64_t next_ns = wheel_next_ns(&station->wheel);
+        if (next_ns == CLOCK_NEVER)
+            continue;
+        if (now_ns == 0)
+            now_ns = clock_now_ns();
+        if (next_ns <= now_ns)
+            resubmit_all(wheel_expire(&station->wheel, now_ns,
+                                      EXPIRE_BATCH));
+    }
+}
+
+static void poll_events(struct carrier *carrier, uint64_t deadline_ns)
+{
+    if (deadline_ns > 0 || descriptor_any())
+        descriptor_poll(deadline_ns);
+    expire(pool_owner(carrier_pool(carrier)));
+}
+
+static void interrupt_poll(struct carrier *carrier)
+{
+    (void)carrier;
+    poller_interrupt();
+}
+
+static uint64_t next_deadline(struct pool *pool)
+{
+    struct vthread_scheduler *s = pool_owner(pool);
+    uint64_t earliest = CLOCK_NEVER;
+    for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++) {
+        struct station *station = scheduler_station(s, i);
+        if (!station)
+            break;
+        uint64_t next_ns = wheel_next_ns(&station->wheel);
+        if (next_ns < earliest)
+            earliest = next_ns;
+    }
+    return earliest;
+}
+
+static void carrier_enter(struct carrier *carrier)
+{
+    struct vthread_scheduler *s = pool_owner(carrier_pool(carrier));
+    unsigned number = carrier_number(carrier);
+    struct station *station = &s->stations[number];
+    continuation_thread_enter();
+    run_stack_thread_enter();
+    thread_table_enter();
+    wheel_init(&station->wheel, (uint8_t)number, clock_now_ns());
+    /* Publishes the station; pairs with scheduler_station. */
+    atomic_store_explicit(&station->counts, continuation_counts_self(),
+                          memory_order_release);
+    *local_self() = (struct local){
+        .carrier = carrier,
+        .scheduler = s,
+        .station = station,
+    };
+}
+
+static void carrier_leave(struct carrier *carrier)
+{
+    (void)carrier;
+    thread_table_leave();
+    run_stack_thread_leave();
+    continuation_thread_leave();
+}
+
+static const struct pool_client client = {
+    .run = running_run,
+    .prefetch = prefetch,
+    .poll = poll_events,
+    .poll_interrupt = interrupt_poll,
+    .next_deadline = next_deadline,
+    .carrier_enter = carrier_enter,
+    .carrier_leave = carrier_leave,
+};
+
+/* ---- Counting ----------------------------------------------------------- */
+
+bool scheduler_thread_comes(struct vthread_scheduler *s,
+                            struct station *station)
+{
+    if (station)
+        station_count(&station->created);
+    else
+        /* seq_cst: before the look at is_closing; pairs with shutdown,
+         * which sets it before it adds up. */
+        atomic_fetch_add_explicit(&s->created_outside, 1,
+                                  memory_order_seq_cst);
+    /* Threads of a closing scheduler may still create others: their work
+     * is under way. */
+    if (station
+        || !atomic_load_explicit(&s->is_closing, memory_order_seq_cst))
+        return true;
+    atomic_fetch_sub_explicit(&s->created_outside, 1, memory_order_seq_cst);
+    return false;
+}
+
+void scheduler_thread_ends(struct station *station)
+{
+    station_count(&station->ended);
+}
+
+static uint64_t read_count(const _Atomic uint64_t *counter)
+{
+    /* Acquire: what is counted has been done when the count is seen. */
+    return atomic_load_explicit(counter, memory_order_acquire);
+}
+
+static void add_station(vthread_scheduler_stats_t *stats,
+                        const struct station *station)
+{
+    stats->created += read_count(&station->created);
+    stats->pinned_parks += read_count(&station->pinned_parks);
+    stats->mounts += read_count(&station->counts->mounts);
+    stats->freezes += read_count(&station->counts->freezes);
+    stats->frozen_bytes += read_count(&station->counts->frozen_bytes);
+    stats->home_waits += read_count(&station->counts->home_waits);
+}
+
+int vthread_scheduler_stats(vthread_scheduler_t *s,
+                            vthread_scheduler_stats_t *stats)
+{
+    if (!s || !stats)
+        return EINVAL;
+    struct pool_stats pool;
+    pool_get_stats(s->pool, &pool);
+    *stats = (vthread_scheduler_stats_t){
+        .steals = pool.steals,
+        .submissions = pool.submissions,
+        .sleeps = pool.sleeps,
+        .carriers = pool.carriers,
+        .carriers_active = pool.carriers_active,
+    };
+    /* All that ended before any that was created: a thread is counted as
+     * created before its creator can end, so if the sums are equal there
+     * was an instant without threads. */
+    struct station *station;
+    uint64_t ended = 0;
+    for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++)
+        if ((station = scheduler_station(s, i)) != NULL)
+            ended += read_count(&station->ended);
+    for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++)
+        if ((station = scheduler_station(s, i)) != NULL)
+            add_station(stats, station);
+    stats->created += read_count(&s->created_outside);
+    stats->threads = stats->created - ended;
+    return 0;
+}
+
+/* ---- Beginning ---------------------------------------------------------- */
+
+/* Common homes for all carriers of the process. */
+static unsigned homes_wanted(unsigned parallelism)
+{
+    static unsigned carriers;
+    carriers += parallelism;
+    return carriers * settings_get()->common_homes;
+}
+
+/* The pool's tasks and a home's waiters are the same thing: threads. */
+static void resubmit_waiters(struct stack_waiter *waiter)
+{
+    while (waiter) {
+        struct stack_waiter *next = waiter->next;
+        thread_resubmit((struct thread *)waiter);
+        waiter = next;
+    }
+}
+
+static int start_engine(unsigned parallelism)
+{
+    if (is_started)
+        return run_stack_grow_common(homes_wanted(parallelism));
+    const struct settings *settings = settings_get();
+    continuation_freeze_mode = settings->freeze;
+    continuation_home_released = resubmit_waiters;
+    int err = continuation_init(settings->own_limit,
+                                homes_wanted(parallelism));
+    if (err == ENOTSUP)
+        report("this processor keeps shadow stacks for the process (CET): "
+               "stacks cannot be copied; build without -fcf-protection, or "
+               "run with GLIBC_TUNABLES=glibc.cpu.hwcaps=-SHSTK");
+    if (err == 0)
+        err = poller_open();
+    if (err == 0) {
+        fault_install(describe_fault);
+        panic_describe_self = describe_self;
+        atomic_store_explicit(&is_started, true, memory_order_release);
+    }
+    return err;
+}
+
+static void get_limits(const vthread_scheduler_attr_t *attr,
+                       struct pool_attr *limits)
+{
+    const struct settings *settings = settings_get();
+    limits->parallelism = attr->parallelism   ? attr->parallelism
+                          : settings->parallelism ? settings->parallelism
+                                                  : os_thread_processors();
+    limits->max_carriers = attr->max_carriers ? attr->max_carriers
+                                              : settings->max_carriers;
+    if (limits->parallelism > limits->max_carriers)
+        limits->parallelism = limits->max_carriers;
+}
+
+/* A number and memory; under the lock. */
+static struct vthread_scheduler *new_scheduler(void)
+{
+    unsigned number = 1;
+    while (number <= SCHEDULERS_MAX && schedulers[number])
+        number++;
+    if (number > SCHEDULERS_MAX)
+        return NULL;
+    struct vthread_scheduler *s = memory_reserve(sizeof *s);
+    if (!s)
+        return NULL;
+    if (memory_commit(s, sizeof *s) != 0) {
+        memory_release(s, sizeof *s);
+        return NULL;
+    }
+    s->number = (uint8_t)number;
+    return s;
+}
+
+static int create(struct vthread_scheduler **result,
+                  const vthread_scheduler_attr_t *attr)
+{
+    struct pool_attr limits = {
+        .name = attr->name ? attr->name : "vthread",
+        .client = &client,
+    };
+    get_limits(attr, &limits);
+    int err = start_engine(limits.parallelism);
+    if (err != 0)
+        return err;
+    struct vthread_scheduler *s = new_scheduler();
+    if (!s)
+        return ENOMEM;
+    limits.owner = s;
+    schedulers[s->number] = s;
+    err = pool_create(&s->pool, &limits);
+    if (err == 0 && settings_get()->migrate_always)
+        (void)pool_start_all(s->pool);
+    if (err == 0) {
+        *result = s;
+        return 0;
+    }
+    schedulers[s->number] = NULL;
+    memory_release(s, sizeof *s);
+    return err;
+}
+
+static bool is_valid(const vthread_scheduler_attr_t *attr)
+{
+    return attr->parallelism <= POOL_MAX_CARRIERS
+           && attr->max_carriers <= POOL_MAX_CARRIERS
+           && attr->reserved[0] == 0 && attr->reserved[1] == 0
+           && attr->reserved[2] == 0 && attr->reserved[3] == 0;
+}
+
+int vthread_scheduler_create(vthread_scheduler_t **scheduler,
+                             const vthread_scheduler_attr_t *attr)
+{
+    static const vthread_scheduler_attr_t defaults;
+    if (!attr)
+        attr = &defaults;
+    if (!scheduler || !is_valid(attr))
+        return EINVAL;
+    if (!thread_self())
+        return ENOMEM;
+    os_lock_acquire(&lock);
+    int err = create(scheduler, attr);
+    os_lock_release(&lock);
+    return err;
+}
+
+int scheduler_start_engine(void)
+{
+    /* Pairs with the release in start_engine. */
+    if (likely(atomic_load_explicit(&is_started, memory_order_acquire)))
+        return 0;
+    if (!thread_self())
+        return ENOMEM;
+    os_lock_acquire(&lock);
+    int err = start_engine(1);
+    os_lock_release(&lock);
+    return err;
+}
+
+int scheduler_ensure_default(void)
+{
+    /* Pairs with the release below. */
+    if (atomic_load_explicit(&default_scheduler, memory_order_acquire))
+        return 0;
+    if (!thread_self())
+        return ENOMEM;
+    static const vthread_scheduler_attr_t defaults;
+    struct vthread_scheduler *s;
+    int err = 0;
+    os_lock_acquire(&lock);
+    if (!default_scheduler && (err = create(&s, &defaults)) == 0)
+        atomic_store_explicit(&default_scheduler, s, memory_order_release);
+    os_lock_release(&lock);
+    return err;
+}
+
+vthread_scheduler_t *vthread_scheduler_default(void)
+{
+    return scheduler_ensure_default() == 0 ? default_scheduler : NULL;
+}
+
+/* ---- Ending ------------------------------------------------------------- */
+
+static int wait_until_empty(struct vthread_scheduler *s, uint64_t deadline_ns)
+{
+    uint64_t pause_ns = 20 * VTHREAD_US;
+    for (;;) {
+        vthread_scheduler_stats_t stats;
+        vthread_scheduler_stats(s, &stats);
+        if (stats.threads == 0)
+            return 0;
+        if (clock_now_ns() >= deadline_ns)
+            return ETIMEDOUT;
+        int err = vthread_sleep(pause_ns);
+        if (err != 0)
+            return err;
+        if (pause_ns < 5 * VTHREAD_MS)
+            pause_ns *= 2;
+    }
+}
+
+static void destroy(struct vthread_scheduler *s)
+{
+    struct vthread_scheduler *self = s;
+    atomic_compare_exchange_strong(&default_scheduler, &self, NULL);
+    pool_destroy(s->pool);
+    os_lock_acquire(&lock);
+    schedulers[s->number] = NULL;
+    os_lock_release(&lock);
+    memory_release(s, sizeof *s);
+}
+
+int vthread_scheduler_shutdown(vthread_scheduler_t *s, uint64_t deadline_ns)
+{
+    if (!s)
+        return EINVAL;
+    if (local_self()->scheduler == s)
+        return EDEADLK;
+    /* seq_cst: before the counters are read; pairs with
+     * scheduler_thread_comes. */
+    if (atomic_exchange_explicit(&s->is_closing, true, memory_order_seq_cst))
+        return EBUSY;
+    int err = wait_until_empty(s, deadline_ns);
+    if (err == 0)
+        destroy(s);
+    else
+        atomic_store_explicit(&s->is_closing, false, memory_order_release);
+    return err;
+}

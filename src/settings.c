@@ -1,0 +1,80 @@
+/*
+ * settings.c - what the environment asks for, read once.
+ */
+#include "settings.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "carrier/pool.h"
+#include "platform/panic.h"
+
+static struct settings settings = {
+    .max_carriers = POOL_MAX_CARRIERS,
+    .own_limit = 1024,
+    .common_homes = 128,
+    .freeze = FREEZE_LAZY,
+};
+
+static void read_number(const char *name, unsigned least, unsigned most,
+                        unsigned *number)
+{
+    const char *text = getenv(name);
+    if (!text || !*text)
+        return;
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+    if (*end || *text == '-' || n < least || n > most)
+        report("%s=%s: not a number from %u to %u; left out", name, text,
+               least, most);
+    else
+        *number = (unsigned)n;
+}
+
+static void read_freeze(void)
+{
+    static const char *const modes[] = {"lazy", "eager", "guard"};
+    const char *text = getenv("VTHREAD_FREEZE");
+    if (!text || !*text)
+        return;
+    for (unsigned i = 0; i < 3; i++)
+        if (strcmp(text, modes[i]) == 0) {
+            settings.freeze = (enum freeze_mode)i;
+            return;
+        }
+    report("VTHREAD_FREEZE=%s: not lazy, eager or guard; left out", text);
+}
+
+static void read_migrate(void)
+{
+    const char *text = getenv("VTHREAD_MIGRATE");
+    if (!text || !*text)
+        return;
+    if (strcmp(text, "always") == 0)
+        settings.migrate_always = true;
+    else
+        report("VTHREAD_MIGRATE=%s: not always; left out", text);
+}
+
+static void read_all(void)
+{
+    read_number("VTHREAD_PARALLELISM", 1, POOL_MAX_CARRIERS,
+                &settings.parallelism);
+    read_number("VTHREAD_MAX_CARRIERS", 1, POOL_MAX_CARRIERS,
+                &settings.max_carriers);
+    read_number("VTHREAD_OWN_LIMIT", 0, 100000000, &settings.own_limit);
+    read_number("VTHREAD_COMMON_HOMES", 1, 32768, &settings.common_homes);
+    read_freeze();
+    read_migrate();
+    /* Eager mode tests what happens to frames that are copied. */
+    if (settings.freeze == FREEZE_EAGER)
+        settings.own_limit = 0;
+}
+
+const struct settings *settings_get(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_all);
+    return &settings;
+}

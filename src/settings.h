@@ -1,0 +1,23 @@
+/*
+ * settings.h - what the environment asks for, read once.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include <stdbool.h>
+
+#include "continuation/continuation.h"
+
+struct settings {
+    unsigned parallelism;      /* VTHREAD_PARALLELISM; 0: the processors */
+    unsigned max_carriers;     /* VTHREAD_MAX_CARRIERS */
+    unsigned own_limit;        /* VTHREAD_OWN_LIMIT */
+    unsigned common_homes;     /* VTHREAD_COMMON_HOMES, for each carrier */
+    enum freeze_mode freeze;   /* VTHREAD_FREEZE=lazy|eager|guard */
+    bool migrate_always;       /* VTHREAD_MIGRATE=always */
+};
+
+/* A value that makes no sense is reported and left out. */
+const struct settings *settings_get(void);
+
+#endif

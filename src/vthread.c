@@ -1,0 +1,501 @@
+/*
+ * vthread.c - where threads, continuations and carriers meet: how a thread
+ * runs and how it waits.
+ *
+ * The word of a thread is the only thing that several parties change.  Its
+ * upper half is the generation, so a compare-and-swap by someone who holds
+ * a stale handle fails, whatever has become of the object.  Lower half:
+ * flags.  The wait of a virtual thread, transition by transition; "active"
+ * means neither PARKED nor WAITING, so it runs or is on one run queue:
+ *
+ *   from     to        who           when
+ *   -------  --------  ------------  -------------------------------------
+ *   active   ARMED     its carrier   it has left its stack and wants to wait
+ *                                    until a deadline: timer armed next
+ *   ARMED    TIMEOUT   a timer       the deadline came before (P)
+ *   active   PARKED    its carrier   (P) it has left its stack, and no permit
+ *            /WAITING                (for WAITING: WOKEN), interrupt or
+ *                                    TIMEOUT is there; else it goes on
+ *   PARKED   active    unpark        (U) whoever clears PARKED resubmits
+ *   WAITING  active    thread_wake   (U) likewise
+ *   either   active    interrupt     if CANCELLABLE; leaves CANCELED
+ *   either   active    a timer       under its wheel's lock; leaves TIMEOUT
+ *   active   +PERMIT   unpark        one bit: two unparks are one permit
+ *   active   +WOKEN    thread_wake
+ *   active   -PERMIT   the thread    park finds one, and does not wait
+ *
+ * (P) releases all that the thread did and (U) acquires it, so whoever
+ * mounts it next sees its frames; (U) releases what the waker did, and the
+ * queue's own order carries it to the thread.
+ *
+ * Two kinds of waiting, so that a permit given to a thread that waits for a
+ * lock or a descriptor does not end that wait: PARKED is vthread_park's,
+ * WAITING everything else's.
+ *
+ * Stale timers.  TIMED says that a timer was armed for the last wait.  The
+ * carrier that mounts the thread next cancels it first, under the wheel's
+ * lock, under which it also expires: afterwards it cannot fire.
+ *
+ * Pins.  A pinned thread is unmounted like any other, so its home is free,
+ * but its carrier waits with it, in the kernel (KERNEL), and mounts it
+ * again; a spare carrier does the work meanwhile.  A platform thread waits
+ * the same way, without a continuation.
+ *
+ * What a thread says to its carrier when it yields is 0 (it wants to run
+ * again), SAYS_END, or the flags that it wants to wait with; TIMED among
+ * them means until thread->deadline_ns.  What it is told when it goes on is
+ * 0, ETIMEDOUT or ECANCELED.
+ */
+#include "vthread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include "carrier/pool.h"
+#include "local.h"
+#include "platform/clock.h"
+#include "platform/futex.h"
+#include "platform/panic.h"
+#include "running.h"
+#include "scheduler.h"
+#include "settings.h"
+#include "thread.h"
+#include "timer.h"
+
+#define WAIT_MODES (THREAD_PARKED | THREAD_WAITING)
+#define WAIT_FLAGS (WAIT_MODES | THREAD_CANCELLABLE | THREAD_KERNEL)
+#define WAIT_RESULTS (THREAD_TIMEOUT | THREAD_CANCELED)
+
+static __thread struct local local;
+
+__attribute__((noinline)) struct local *local_self(void)
+{
+    struct local *l = &local;
+    __asm__ volatile("" : "+r"(l));
+    return l;
+}
+
+/* ---- The word ----------------------------------------------------------- */
+
+static uint64_t word_of(struct thread *t)
+{
+    return atomic_load_explicit(&t->word, memory_order_relaxed);
+}
+
+/* Acquire and release: see (P) and (U). */
+static bool change(struct thread *t, uint64_t *from, uint64_t to)
+{
+    return atomic_compare_exchange_weak_explicit(
+        &t->word, from, to, memory_order_acq_rel, memory_order_acquire);
+}
+
+static void clear(struct thread *t, uint64_t flags)
+{
+    /* Relaxed: these are the thread's own, and order nothing. */
+    atomic_fetch_and_explicit(&t->word, ~flags, memory_order_relaxed);
+}
+
+static int result_of(uint64_t word)
+{
+    if (likely(!(word & WAIT_RESULTS)))
+        return 0;
+    return word & THREAD_TIMEOUT ? ETIMEDOUT : ECANCELED;
+}
+
+/* What ends a wait of these flags before it begins.  Stores the word as it
+ * is when the thread goes on; false: nothing does. */
+static bool is_over(uint64_t word, uint64_t flags, uint64_t *after)
+{
+    uint64_t given = flags & THREAD_PARKED ? THREAD_PERMIT : THREAD_WOKEN;
+    uint64_t plain = word & ~(uint64_t)(WAIT_RESULTS | THREAD_ARMED);
+    if (word & given)
+        *after = plain & ~given;
+    else if (word & THREAD_TIMEOUT && word & THREAD_ARMED)
+        *after = plain | THREAD_TIMEOUT;
+    else if (word & THREAD_INTERRUPT && flags & THREAD_CANCELLABLE)
+        *after = (plain & ~(uint64_t)THREAD_INTERRUPT) | THREAD_CANCELED;
+    else
+        return false;
+    return true;
+}
+
+/* (P).  False: the wait is over already. */
+static bool publish_wait(struct thread *t, uint64_t flags)
+{
+    uint64_t word = word_of(t), after;
+    do {
+        bool over = is_over(word, flags, &after);
+        if (!over)
+            after = (word & ~(uint64_t)(WAIT_RESULTS | THREAD_ARMED)) | flags;
+        if (change(t, &word, after))
+            return !over;
+    } while (true);
+}
+
+/* ---- In the kernel ------------------------------------------------------ */
+
+/* The half of the word that holds the flags; the generation of a thread
+ * that waits does not change. */
+static _Atomic uint32_t *flags_of(struct thread *t)
+{
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+                   "the flags are the first half of the word");
+    return (_Atomic uint32_t *)&t->word;
+}
+
+/* The deadline has come.  False: somebody else was first. */
+static bool give_up(struct thread *t)
+{
+    uint64_t word = word_of(t);
+    while (word & WAIT_MODES)
+        if (change(t, &word,
+                   (word & ~(uint64_t)WAIT_FLAGS) | THREAD_TIMEOUT))
+            return true;
+    return false;
+}
+
+static void sleep_while_waiting(struct thread *t, uint64_t deadline_ns)
+{
+    uint64_t word;
+    while ((word = atomic_load_explicit(&t->word, memory_order_acquire))
+           & WAIT_MODES)
+        if (futex_wait(flags_of(t), (uint32_t)word, deadline_ns) == ETIMEDOUT
+            && give_up(t))
+            return;
+}
+
+static int wait_in_kernel(struct thread *t, uint64_t flags,
+                          uint64_t deadline_ns)
+{
+    if (publish_wait(t, flags | THREAD_KERNEL))
+        sleep_while_waiting(t, deadline_ns);
+    return result_of(word_of(t));
+}
+
+/* ---- A carrier and a thread --------------------------------------------- */
+
+/* Before the thread goes on: nothing of the last wait may follow it. */
+static void end_wait(struct thread *t)
+{
+    struct vthread_scheduler *s = scheduler_at(t->scheduler);
+    wheel_cancel(&scheduler_station(s, t->wheel)->wheel, t);
+    clear(t, THREAD_TIMED);
+}
+
+/* The thread has left its stack and wants to wait.  It may be running
+ * elsewhere, or have ended, when this returns true. */
+static bool begin_wait(struct local *here, struct thread *t, uint64_t flags)
+{
+    if (flags & THREAD_TIMED) {
+        uint64_t deadline_ns = t->deadline_ns;
+        uint64_t word = word_of(t);
+        while (!change(t, &word,
+                       (word & ~(uint64_t)WAIT_RESULTS) | THREAD_ARMED
+                           | THREAD_TIMED))
+            continue;
+        if (wheel_arm(&here->station->wheel, t, deadline_ns))
+            pool_deadline_moved(carrier_pool(here->carrier), deadline_ns);
+    }
+    return publish_wait(t, flags & ~(uint64_t)THREAD_TIMED);
+}
+
+/* A pinned thread waits: so does this carrier. */
+static void wait_with(struct local *here, struct thread *t, uint64_t flags)
+{
+    uint64_t deadline_ns = flags & THREAD_TIMED ? t->deadline_ns
+                                                : VTHREAD_NEVER;
+    station_count(&here->station->pinned_parks);
+    carrier_block_begin(here->carrier);
+    wait_in_kernel(t, flags & ~(uint64_t)THREAD_TIMED, deadline_ns);
+    carrier_block_end(here->carrier);
+}
+
+/* Lets a thread that may not leave this OS thread go on here.  Its home may
+ * be in use: for as long as another thread's slice takes. */
+static enum run_status run_again(struct thread *t, enum run_status status,
+                                 uintptr_t *value)
+{
+    *value = (uintptr_t)result_of(word_of(t));
+    if (status == RUN_UNSETTLED)
+        return continuation_resume(&t->continuation, value);
+    while ((status = continuation_run(&t->continuation, NULL, value))
+           == RUN_BUSY)
+        sched_yield();
+    return status;
+}
+
+/* After the switch: sees to what the thread said. */
+static void after_run(struct local *here, struct thread *t,
+                      enum run_status status, uintptr_t said)
+{
+    while (unlikely(t->continuation.pins > 0 || status == RUN_UNSETTLED)
+           && said != SAYS_END) {
+        if (said != SAYS_YIELD)
+            wait_with(here, t, said);
+        here->thread = t;
+        status = run_again(t, status, &said);
+        here->thread = NULL;
+    }
+    if (said == SAYS_YIELD)
+        running_requeue(here, t);
+    else if (said == SAYS_END)
+        running_ended(here, t);
+    else if (!begin_wait(here, t, said))
+        running_requeue(here, t);
+}
+
+/* The pool's run function. */
+void running_run(struct carrier *carrier, struct task *task)
+{
+    struct local *here = &local;
+    struct thread *t = (struct thread *)task;
+    uint64_t word = word_of(t);
+    if (word & THREAD_TIMED)
+        end_wait(t);
+    if (unlikely(word & THREAD_BOUND_ONE)
+        && t->continuation.state == CONTINUATION_NEW)
+        t->carrier = (uint8_t)carrier_number(carrier);
+    uintptr_t value = (uintptr_t)result_of(word);
+    here->thread = t;
+    enum run_status status = continuation_run(&t->continuation, &t->home,
+                                              &value);
+    here->thread = NULL;
+    if (likely(status == RUN_RETURNED || status == RUN_UNSETTLED))
+        after_run(here, t, status, value);
+    else if (status == RUN_NO_MEMORY)
+        /* No home yet; others will give theirs back. */
+        running_requeue(here, t);
+}
+
+/* ---- Waiting ------------------------------------------------------------ */
+
+/* Has `thread` leave its stack with those flags; returns how the wait
+ * ended.  The last thing its callers do: their frames are gone then. */
+static int wait_with_flags(struct thread *self, uint64_t flags,
+                           uint64_t deadline_ns)
+{
+    if (unlikely(word_of(self) & THREAD_PLATFORM))
+        return wait_in_kernel(self, flags, deadline_ns);
+    if (deadline_ns != VTHREAD_NEVER) {
+        self->deadline_ns = deadline_ns;
+        flags |= THREAD_TIMED;
+    }
+    return (int)continuation_yield(&self->continuation, flags);
+}
+
+/* Takes what would end the wait at once; the result in *err. */
+static bool is_over_now(struct thread *self, uint64_t flags,
+                        uint64_t deadline_ns, int *err)
+{
+    uint64_t word = word_of(self), after;
+    while (is_over(word & ~(uint64_t)THREAD_ARMED, flags, &after))
+        if (change(self, &word, after)) {
+            *err = result_of(after);
+            return true;
+        }
+    *err = ETIMEDOUT;
+    return deadline_ns != VTHREAD_NEVER && deadline_ns <= clock_now_ns();
+}
+
+int thread_wait(struct thread *self, uint64_t deadline_ns, bool cancellable)
+{
+    int err;
+    uint64_t flags = THREAD_WAITING
+                     | (cancellable ? THREAD_CANCELLABLE : 0);
+    if (is_over_now(self, flags, deadline_ns, &err))
+        return err;
+    return wait_with_flags(self, flags, deadline_ns);
+}
+
+void thread_wait_out(struct thread *self)
+{
+    thread_wait(self, VTHREAD_NEVER, false);
+}
+
+void thread_resubmit(struct thread *t)
+{
+    struct local *here = local_self();
+    struct vthread_scheduler *s = scheduler_at(t->scheduler);
+    if (unlikely(word_of(t) & THREAD_BOUND_ONE)
+        && t->continuation.state != CONTINUATION_NEW)
+        pool_submit_to(pool_carrier(s->pool, t->carrier), &t->task);
+    else if (unlikely(settings_get()->migrate_always))
+        running_migrate(s, t);
+    else if (here->thread && here->carrier)
+        pool_submit_next(s->pool, &t->task);
+    else
+        pool_submit(s->pool, &t->task);
+}
+
+/* (U): ends the wait whose flags are in word.  False: word has changed. */
+static bool end_wait_of(struct thread *t, uint64_t *word, uint64_t result)
+{
+    bool in_kernel = *word & THREAD_KERNEL;
+    if (!change(t, word, (*word & ~(uint64_t)WAIT_FLAGS) | result))
+        return false;
+    if (in_kernel)
+        futex_wake(flags_of(t), 1);
+    else
+        thread_resubmit(t);
+    return true;
+}
+
+void thread_wake(struct thread *t)
+{
+    uint64_t word = word_of(t);
+    for (;;) {
+        if (word & THREAD_WAITING) {
+            if (end_wait_of(t, &word, 0))
+                return;
+        } else if (change(t, &word, word | THREAD_WOKEN)) {
+            return;
+        }
+    }
+}
+
+bool thread_time_out(struct thread *t)
+{
+    uint64_t word = word_of(t);
+    for (;;) {
+        if (word & WAIT_MODES) {
+            if (change(t, &word,
+                       (word & ~(uint64_t)WAIT_FLAGS) | THREAD_TIMEOUT))
+                return true;
+        } else if (!(word & THREAD_ARMED)) {
+            return false;
+        } else if (change(t, &word, word | THREAD_TIMEOUT)) {
+            return false;
+        }
+    }
+}
+
+/* ---- Parking, sleeping, yielding ---------------------------------------- */
+
+int vthread_park_until(uint64_t deadline_ns)
+{
+    struct thread *self = thread_self();
+    if (!self)
+        return ENOMEM;
+    int err;
+    uint64_t flags = THREAD_PARKED | THREAD_CANCELLABLE;
+    if (is_over_now(self, flags, deadline_ns, &err))
+        return err;
+    return wait_with_flags(self, flags, deadline_ns);
+}
+
+int vthread_park(void)
+{
+    return vthread_park_until(VTHREAD_NEVER);
+}
+
+int vthread_unpark(vthread_t thread)
+{
+    uint64_t word;
+    struct thread *t = thread_of_handle(thread, &word);
+    if (!t)
+        return ESRCH;
+    uint64_t generation = word >> 32;
+    while (word >> 32 == generation && !(word & THREAD_DONE)) {
+        if (word & THREAD_PARKED) {
+            if (end_wait_of(t, &word, 0))
+                return 0;
+        } else if (word & THREAD_PERMIT
+                   || change(t, &word, word | THREAD_PERMIT)) {
+            return 0;
+        }
+    }
+    return ESRCH;
+}
+
+int vthread_interrupt(vthread_t thread)
+{
+    uint64_t word;
+    struct thread *t = thread_of_handle(thread, &word);
+    if (!t)
+        return ESRCH;
+    uint64_t generation = word >> 32;
+    while (word >> 32 == generation && !(word & THREAD_DONE)) {
+        if (word & WAIT_MODES && word & THREAD_CANCELLABLE) {
+            if (end_wait_of(t, &word, THREAD_CANCELED))
+                return 0;
+        } else if (change(t, &word, word | THREAD_INTERRUPT)) {
+            return 0;
+        }
+    }
+    return ESRCH;
+}
+
+bool vthread_interrupted(void)
+{
+    struct thread *self = thread_self();
+    if (!self || !(word_of(self) & THREAD_INTERRUPT))
+        return false;
+    clear(self, THREAD_INTERRUPT);
+    return true;
+}
+
+int vthread_sleep_until(uint64_t deadline_ns)
+{
+    struct thread *self = thread_self();
+    if (!self)
+        return ENOMEM;
+    int err;
+    uint64_t flags = THREAD_WAITING | THREAD_CANCELLABLE;
+    if (!is_over_now(self, flags, deadline_ns, &err))
+        err = wait_with_flags(self, flags, deadline_ns);
+    return err == ETIMEDOUT ? 0 : err;
+}
+
+int vthread_sleep(uint64_t duration_ns)
+{
+    return vthread_sleep_until(vthread_after(duration_ns));
+}
+
+void vthread_yield(void)
+{
+    struct thread *self = local_self()->thread;
+    if (!self || word_of(self) & THREAD_PLATFORM)
+        sched_yield();
+    else if (self->continuation.pins == 0)
+        continuation_yield(&self->continuation, SAYS_YIELD);
+}
+
+int vthread_pin(void)
+{
+    struct thread *self = thread_self();
+    if (!self)
+        return ENOMEM;
+    if (self->continuation.pins == UINT16_MAX)
+        return EAGAIN;
+    self->continuation.pins++;
+    return 0;
+}
+
+int vthread_unpin(void)
+{
+    struct thread *self = thread_self();
+    if (!self || self->continuation.pins == 0)
+        return EPERM;
+    self->continuation.pins--;
+    return 0;
+}
+
+/* ---- Time and errno ----------------------------------------------------- */
+
+uint64_t vthread_now(void)
+{
+    return clock_now_ns();
+}
+
+uint64_t vthread_after(uint64_t duration_ns)
+{
+    uint64_t deadline_ns = clock_now_ns() + duration_ns;
+    return deadline_ns < duration_ns ? VTHREAD_NEVER : deadline_ns;
+}
+
+__attribute__((noinline)) int vthread_errno(void)
+{
+    __asm__ volatile("");
+    return errno;
+}

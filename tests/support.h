@@ -1,0 +1,133 @@
+/*
+ * support.h - what the tests of threads share: chance that can be repeated,
+ * modes from the environment, child processes, the main function.
+ */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <check.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined __has_feature
+#if __has_feature(address_sanitizer) && !defined __SANITIZE_ADDRESS__
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#if __has_feature(thread_sanitizer) && !defined __SANITIZE_THREAD__
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define UNDER_SANITIZER 1
+#else
+#define UNDER_SANITIZER 0
+#endif
+
+#define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
+
+/* ---- Chance ------------------------------------------------------------- */
+
+/* splitmix64: any seed is good, 0 too. */
+static inline uint64_t random_next(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static inline unsigned random_below(uint64_t *state, unsigned limit)
+{
+    return (unsigned)((random_next(state) >> 32) * limit >> 32);
+}
+
+/* ---- The environment ---------------------------------------------------- */
+
+static inline uint64_t number_from(const char *variable, uint64_t otherwise)
+{
+    const char *text = getenv(variable);
+    return text && *text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+/* SEED, or a new one each time. */
+static inline uint64_t seed_from_environment(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return number_from("SEED", (uint64_t)now.tv_sec * 1000
+                                   + (uint64_t)now.tv_nsec / 1000000);
+}
+
+/* A mode of the library, unless the environment asks for another.  To be
+ * called before its first use: in a test of its own process. */
+static inline void set_mode(const char *variable, const char *value)
+{
+    setenv(variable, value, 0);
+}
+
+static inline bool mode_is(const char *variable, const char *value)
+{
+    const char *text = getenv(variable);
+    return text && strcmp(text, value) == 0;
+}
+
+/* Whether each test has a process of its own. */
+static inline bool tests_fork(void)
+{
+    return !mode_is("CK_FORK", "no");
+}
+
+/* ---- Child processes ---------------------------------------------------- */
+
+/* Runs fn in a child and returns how it ended, as waitpid tells; text gets
+ * what it wrote to standard error. */
+static inline int end_of_child(void (*fn)(void), char *text,
+                               size_t size_bytes)
+{
+    int ends[2], status;
+    size_t length = 0;
+    ssize_t size;
+
+    ck_assert_int_eq(pipe(ends), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        alarm(60);
+        fn();
+        _exit(0);
+    }
+    close(ends[1]);
+    while (length + 1 < size_bytes
+           && (size = read(ends[0], text + length, size_bytes - 1 - length))
+                  > 0)
+        length += (size_t)size;
+    text[length] = '\0';
+    close(ends[0]);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* ---- The main function -------------------------------------------------- */
+
+static inline int run_suite(Suite *suite)
+{
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+#endif

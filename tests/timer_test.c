@@ -1,0 +1,818 @@
+/*
+ * timer_test.c - the wheel against a list of deadlines, its cost in steps
+ * (never in time), and cancelling while it expires.
+ *
+ * timer.c is included, with a stand-in for thread_time_out and a count of
+ * the threads it touches.
+ */
+#define thread_time_out stub_time_out
+#include "thread.h"
+
+static _Atomic unsigned long steps;
+static struct thread *counted_thread_at(uint32_t number);
+#define thread_at(number) counted_thread_at(number)
+#include "../src/timer.c"
+#undef thread_at
+
+#include <check.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "random.h"
+
+#define TICK (UINT64_C(1) << WHEEL_TICK_SHIFT)
+#define SECOND UINT64_C(1000000000)
+#define HOUR (3600 * SECOND)
+#define YEAR (365 * 24 * HOUR)
+
+static struct wheel wheel;
+
+static struct thread *counted_thread_at(uint32_t number)
+{
+    atomic_fetch_add_explicit(&steps, 1, memory_order_relaxed);
+    return &thread_table[number];
+}
+
+/* The stand-in.  A thread's word says whether it is waiting. */
+
+bool stub_time_out(struct thread *t)
+{
+    uint64_t waiting = THREAD_PARKED;
+
+    return atomic_compare_exchange_strong(&t->word, &waiting,
+                                          THREAD_TIMEOUT);
+}
+
+static void set_waiting(struct thread *t)
+{
+    atomic_store(&t->word, THREAD_PARKED);
+}
+
+static bool has_timed_out(struct thread *t)
+{
+    return atomic_load(&t->word) == THREAD_TIMEOUT;
+}
+
+static bool is_armed(struct thread *t)
+{
+    return prev_of(t) != 0;
+}
+
+static void setup(void)
+{
+    ck_assert_int_eq(thread_table_init(), 0);
+    wheel_init(&wheel, 3, 0);
+}
+
+static struct thread *new_thread(void)
+{
+    struct thread *t = thread_alloc();
+
+    if (t == NULL)
+        ck_abort_msg("no memory for a thread");
+    set_waiting(t);
+    return t;
+}
+
+static struct thread **new_threads(int count)
+{
+    struct thread **all = calloc((size_t)count, sizeof *all);
+
+    ck_assert_ptr_nonnull(all);
+    for (int i = 0; i < count; i++)
+        all[i] = new_thread();
+    return all;
+}
+
+static bool arm(struct thread *t, uint64_t deadline_ns)
+{
+    set_waiting(t);
+    return wheel_arm(&wheel, t, deadline_ns);
+}
+
+/* All that is due, in as many calls as it takes. */
+static int expire_all(uint64_t now_ns)
+{
+    int count = 0;
+
+    do {
+        struct task *task = wheel_expire(&wheel, now_ns, 100);
+        for (; task != NULL; task = task->next)
+            count++;
+    } while (wheel_next_ns(&wheel) <= now_ns);
+    return count;
+}
+
+/* Predicates rather than an assertion for each field: check writes to a file
+ * for every one of them. */
+static bool is_empty(void)
+{
+    static const struct wheel none;
+
+    return wheel.count == 0 && wheel_next_ns(&wheel) == CLOCK_NEVER &&
+           memcmp(wheel.occupied, none.occupied, sizeof none.occupied) == 0 &&
+           memcmp(wheel.first, none.first, sizeof none.first) == 0;
+}
+
+/* One deadline. */
+
+START_TEST(a_new_wheel_is_empty_and_nothing_is_due)
+{
+    ck_assert(is_empty());
+    ck_assert_ptr_null(wheel_expire(&wheel, 5 * YEAR, 10));
+    ck_assert(is_empty());
+}
+END_TEST
+
+START_TEST(a_thread_expires_at_its_deadline_and_is_disarmed)
+{
+    struct thread *t = new_thread();
+    struct task *expired;
+
+    ck_assert(arm(t, SECOND));
+    ck_assert(is_armed(t));
+    ck_assert_uint_eq(t->wheel, 3);
+    ck_assert_ptr_null(wheel_expire(&wheel, SECOND - 1, 10));
+    ck_assert(!has_timed_out(t));
+    expired = wheel_expire(&wheel, SECOND + TICK, 10);
+    ck_assert_ptr_eq(expired, &t->task);
+    ck_assert_ptr_null(expired->next);
+    ck_assert(has_timed_out(t));
+    ck_assert(!is_armed(t));
+    ck_assert(is_empty());
+}
+END_TEST
+
+START_TEST(a_deadline_in_the_past_expires_at_the_next_call)
+{
+    struct thread *t = new_thread();
+
+    ck_assert_ptr_null(wheel_expire(&wheel, SECOND, 10));
+    ck_assert(arm(t, SECOND / 2));
+    ck_assert_uint_le(wheel_next_ns(&wheel), SECOND);
+    ck_assert_ptr_eq(wheel_expire(&wheel, SECOND, 10), &t->task);
+    ck_assert(arm(t, 0));
+    ck_assert_ptr_eq(wheel_expire(&wheel, SECOND, 10), &t->task);
+    ck_assert(is_empty());
+}
+END_TEST
+
+START_TEST(a_thread_whose_wait_has_ended_is_not_handed_out)
+{
+    struct thread **all = new_threads(3);
+
+    for (int i = 0; i < 3; i++)
+        arm(all[i], SECOND);
+    atomic_store(&all[1]->word, THREAD_WOKEN);
+    ck_assert_int_eq(expire_all(2 * SECOND), 2);
+    ck_assert_uint_eq(atomic_load(&all[1]->word), THREAD_WOKEN);
+    ck_assert(!is_armed(all[1]));
+    ck_assert(is_empty());
+}
+END_TEST
+
+START_TEST(cancelling_what_is_not_armed_does_nothing)
+{
+    struct thread *never = new_thread(), *expired = new_thread(),
+                  *other = new_thread();
+
+    wheel_cancel(&wheel, never);
+    ck_assert(is_empty());
+    arm(expired, SECOND);
+    ck_assert_int_eq(expire_all(2 * SECOND), 1);
+    arm(other, 3 * SECOND);
+    wheel_cancel(&wheel, expired);
+    ck_assert(is_armed(other));
+    ck_assert_uint_eq(wheel.count, 1);
+}
+END_TEST
+
+START_TEST(a_cancelled_thread_does_not_expire)
+{
+    struct thread *cancelled = new_thread(), *other = new_thread();
+
+    arm(cancelled, SECOND);
+    arm(other, SECOND);
+    wheel_cancel(&wheel, cancelled);
+    ck_assert(!is_armed(cancelled));
+    ck_assert_int_eq(expire_all(HOUR), 1);
+    ck_assert(!has_timed_out(cancelled));
+    ck_assert(has_timed_out(other));
+    ck_assert(is_empty());
+}
+END_TEST
+
+START_TEST(the_earliest_deadline_is_announced)
+{
+    struct thread **all = new_threads(4);
+
+    ck_assert(arm(all[0], 10 * SECOND));
+    ck_assert(!arm(all[1], 20 * SECOND));
+    ck_assert(arm(all[2], 5 * SECOND));
+    ck_assert(!arm(all[3], 5 * SECOND));
+    ck_assert_uint_ge(wheel_next_ns(&wheel), 5 * SECOND);
+    ck_assert_uint_lt(wheel_next_ns(&wheel), 5 * SECOND + TICK);
+    ck_assert_int_eq(expire_all(wheel_next_ns(&wheel)), 2);
+    ck_assert_uint_ge(wheel_next_ns(&wheel), 10 * SECOND);
+    ck_assert_uint_lt(wheel_next_ns(&wheel), 10 * SECOND + TICK);
+}
+END_TEST
+
+/* Expires at its tick, neither a nanosecond before nor a tick after; and
+ * sleeping until next_ns leads there. */
+static void expect_exact(struct thread *t, uint64_t now_tick, uint64_t tick)
+{
+    uint64_t due_ns = tick * TICK;
+
+    wheel_init(&wheel, 3, now_tick * TICK);
+    if (arm(t, due_ns - tick * 7919 % TICK) &&
+        wheel_next_ns(&wheel) == due_ns &&
+        wheel_expire(&wheel, due_ns - 1, 10) == NULL &&
+        wheel_next_ns(&wheel) == due_ns && expire_all(due_ns) == 1 &&
+        is_empty())
+        return;
+    ck_abort_msg("wrong from tick %llu to %llu",
+                 (unsigned long long)now_tick, (unsigned long long)tick);
+}
+
+START_TEST(every_pair_of_near_ticks_is_exact)
+{
+    struct thread *t = new_thread();
+
+    for (uint64_t now_tick = 0; now_tick < 130; now_tick++)
+        for (uint64_t tick = now_tick + 1; tick < now_tick + 150; tick++)
+            expect_exact(t, now_tick, tick);
+}
+END_TEST
+
+START_TEST(ticks_around_every_border_of_levels_are_exact)
+{
+    struct thread *t = new_thread();
+    uint64_t last = UINT64_MAX / TICK;
+
+    for (int now_bit = 0; now_bit < 49; now_bit++)
+        for (int bit = now_bit; bit < 49; bit++)
+            for (int offset = 0; offset < 5 * 5; offset++) {
+                uint64_t now = (UINT64_C(1) << now_bit) + offset / 5 - 2;
+                uint64_t tick = (UINT64_C(1) << bit) + offset % 5 - 2;
+                if (now < tick && tick <= last)
+                    expect_exact(t, now, tick);
+            }
+}
+END_TEST
+
+START_TEST(the_last_deadlines_of_all_are_never_early)
+{
+    struct thread *t = new_thread();
+
+    arm(t, CLOCK_NEVER - 1);
+    ck_assert_uint_lt(wheel_next_ns(&wheel), CLOCK_NEVER);
+    ck_assert_int_eq((int)wheel.count, 1);
+    ck_assert_ptr_null(wheel_expire(&wheel, 500 * YEAR, 10));
+    ck_assert_ptr_null(wheel_expire(&wheel, CLOCK_NEVER - 2, 10));
+    ck_assert_ptr_null(wheel_expire(&wheel, CLOCK_NEVER - 2, 10));
+    wheel_cancel(&wheel, t);
+    ck_assert(is_empty());
+}
+END_TEST
+
+/* Many. */
+
+START_TEST(a_jump_of_years_expires_all_in_order)
+{
+    enum { COUNT = 1000 };
+    struct thread **all = new_threads(COUNT);
+    uint64_t before = 0;
+    struct task *task;
+    int count = 0;
+
+    for (int i = 0; i < COUNT; i++)
+        arm(all[i], (uint64_t)(i * 7919 % COUNT) * (YEAR / 100));
+    while (wheel.count > 0) {
+        task = wheel_expire(&wheel, 11 * YEAR, 64);
+        for (; task != NULL; task = task->next) {
+            uint64_t deadline_ns = ((struct thread *)task)->deadline_ns;
+            ck_assert_uint_ge(deadline_ns, before);
+            before = deadline_ns;
+            count++;
+        }
+    }
+    ck_assert_int_eq(count, COUNT);
+    ck_assert(is_empty());
+}
+END_TEST
+
+START_TEST(the_limit_holds_and_the_rest_stay_due)
+{
+    enum { COUNT = 100, LIMIT = 7 };
+    struct thread **all = new_threads(COUNT);
+    int left = COUNT;
+
+    for (int i = 0; i < COUNT; i++)
+        arm(all[i], 10 * TICK);
+    while (left > 0) {
+        int count = 0;
+        struct task *task = wheel_expire(&wheel, 10 * TICK, LIMIT);
+        for (; task != NULL; task = task->next)
+            count++;
+        ck_assert_int_eq(count, left < LIMIT ? left : LIMIT);
+        left -= count;
+        if (left > 0)
+            ck_assert_uint_le(wheel_next_ns(&wheel), 10 * TICK);
+    }
+    ck_assert(is_empty());
+}
+END_TEST
+
+START_TEST(a_limit_of_none_expires_none)
+{
+    struct thread *t = new_thread();
+
+    arm(t, TICK);
+    ck_assert_ptr_null(wheel_expire(&wheel, SECOND, 0));
+    ck_assert_uint_le(wheel_next_ns(&wheel), SECOND);
+    ck_assert_int_eq(expire_all(SECOND), 1);
+}
+END_TEST
+
+START_TEST(an_older_time_does_no_harm)
+{
+    struct thread *t = new_thread();
+
+    arm(t, 2 * SECOND);
+    ck_assert_ptr_null(wheel_expire(&wheel, SECOND + TICK, 10));
+    ck_assert_ptr_null(wheel_expire(&wheel, SECOND, 10));
+    arm(new_thread(), SECOND);
+    ck_assert_ptr_null(wheel_expire(&wheel, SECOND, 10));
+    ck_assert_int_eq(expire_all(SECOND + TICK), 1);
+    ck_assert_int_eq(expire_all(2 * SECOND + TICK), 1);
+}
+END_TEST
+
+/* The wheel and the list of deadlines. */
+
+enum { MODEL_THREADS = 40 };
+
+static struct model {
+    struct random random;
+    struct thread *threads[MODEL_THREADS];
+    bool armed[MODEL_THREADS];
+    uint64_t tick[MODEL_THREADS]; /* at which it must expire */
+    uint64_t now_ns;
+    uint64_t order_tick;          /* of what expired last in this call */
+} model;
+
+static int model_count(void)
+{
+    int count = 0;
+
+    for (int i = 0; i < MODEL_THREADS; i++)
+        count += model.armed[i];
+    return count;
+}
+
+static uint64_t model_first_tick(void)
+{
+    uint64_t first = UINT64_MAX;
+
+    for (int i = 0; i < MODEL_THREADS; i++)
+        if (model.armed[i] && model.tick[i] < first)
+            first = model.tick[i];
+    return first;
+}
+
+static int model_index(const struct task *task)
+{
+    for (int i = 0; i < MODEL_THREADS; i++)
+        if (&model.threads[i]->task == task)
+            return i;
+    ck_abort_msg("a task that is none of ours");
+}
+
+/* Whether t is in the slot it belongs to, or in one on its way down. */
+static bool is_in_place(struct thread *t, struct slot slot)
+{
+    uint64_t tick = due_tick(t->deadline_ns);
+    struct slot right;
+
+    if (tick < wheel.now_tick)
+        tick = wheel.now_tick;
+    right = slot_for(wheel.now_tick, tick);
+    return (right.level == slot.level && right.digit == slot.digit) ||
+           (wheel.draining == slot.level && slot.level > 0 &&
+            slot.digit == digit_of(wheel.now_tick, slot.level));
+}
+
+/* The number of threads in a slot, or -1000 if something is wrong there. */
+static int count_slot(struct slot slot)
+{
+    uint32_t prev = SLOT_MARK | (slot.level * WHEEL_SLOTS + slot.digit);
+    uint32_t number = wheel.first[slot.level][slot.digit];
+    int count = 0;
+
+    if ((number != 0) != (wheel.occupied[slot.level] >> slot.digit & 1))
+        return -1000;
+    for (; number != 0; number = thread_at(number)->timer_next) {
+        struct thread *t = thread_at(number);
+        if (prev_of(t) != prev || !is_in_place(t, slot))
+            return -1000;
+        prev = number;
+        count++;
+    }
+    return count;
+}
+
+/* The invariants at the head of timer.c, and agreement with the model. */
+static void expect_sound(void)
+{
+    uint64_t next_ns = wheel_next_ns(&wheel);
+    int count = 0;
+
+    for (unsigned level = 0; level < WHEEL_LEVELS; level++)
+        for (unsigned slot = 0; slot < WHEEL_SLOTS; slot++)
+            count += count_slot((struct slot){level, slot});
+    ck_assert_int_eq(count, model_count());
+    ck_assert_int_eq((int)wheel.count, count);
+    for (int i = 0; i < MODEL_THREADS; i++)
+        if (is_armed(model.threads[i]) != model.armed[i])
+            ck_abort_msg("thread %d is armed, or is not", i);
+    if (count == 0)
+        ck_assert_uint_eq(next_ns, CLOCK_NEVER);
+    else
+        ck_assert_uint_le(next_ns, tick_ns(model_first_tick()));
+}
+
+/* Near, far, on the border of a tick, in the past, the same as another. */
+static uint64_t some_deadline(void)
+{
+    uint64_t far = random_length(&model.random, 64);
+
+    switch (random_below(&model.random, 8)) {
+    case 0:
+        return far % (model.now_ns + 1);
+    case 1:
+        return model.threads[0]->deadline_ns;
+    case 2:
+        return far & -TICK;
+    default:
+        if (far >= CLOCK_NEVER - model.now_ns)
+            return CLOCK_NEVER - 1;
+        return model.now_ns + far;
+    }
+}
+
+static void model_arm(int i)
+{
+    uint64_t deadline_ns = some_deadline();
+    uint64_t tick = due_tick(deadline_ns), before = wheel_next_ns(&wheel);
+    bool is_first;
+
+    if (tick < wheel.now_tick)
+        tick = wheel.now_tick;
+    is_first = arm(model.threads[i], deadline_ns);
+    ck_assert_int_eq(is_first, tick_ns(tick) < before);
+    model.armed[i] = true;
+    model.tick[i] = tick;
+}
+
+static void arm_or_cancel(void)
+{
+    int i = (int)random_below(&model.random, MODEL_THREADS);
+
+    if (model.armed[i]) {
+        wheel_cancel(&wheel, model.threads[i]);
+        model.armed[i] = false;
+    } else {
+        model_arm(i);
+    }
+}
+
+static void pass_time(void)
+{
+    uint64_t next_ns = wheel_next_ns(&wheel);
+    uint64_t far = random_length(&model.random, 60);
+
+    if (next_ns < CLOCK_NEVER - 1 && next_ns > model.now_ns &&
+        random_below(&model.random, 3) != 0)
+        model.now_ns = next_ns;
+    else if (far < CLOCK_NEVER - 1 - model.now_ns)
+        model.now_ns += far;
+}
+
+static void model_expired(const struct task *task)
+{
+    int i = model_index(task);
+
+    ck_assert(model.armed[i]);
+    ck_assert_uint_le(model.threads[i]->deadline_ns, model.now_ns);
+    ck_assert_uint_ge(model.tick[i], model.order_tick);
+    model.order_tick = model.tick[i];
+    model.armed[i] = false;
+}
+
+static void expire_some(unsigned limit)
+{
+    struct task *task = wheel_expire(&wheel, model.now_ns, limit);
+
+    model.order_tick = 0;
+    for (; task != NULL; task = task->next) {
+        ck_assert_uint_gt(limit--, 0);
+        model_expired(task);
+    }
+    if (wheel_next_ns(&wheel) <= model.now_ns)
+        return;
+    /* It says that this was all: so it must have been, and with so few
+     * threads it knows the next one exactly. */
+    if (model_count() == 0)
+        return;
+    ck_assert_uint_gt(model_first_tick(), model.now_ns / TICK);
+    if (model_count() <= SCAN_LIMIT)
+        ck_assert_uint_eq(wheel_next_ns(&wheel), tick_ns(model_first_tick()));
+}
+
+static void model_round(void)
+{
+    unsigned arms = (unsigned)random_below(&model.random, 4);
+
+    for (int i = 0; i < 400; i++) {
+        if (random_below(&model.random, 4) < arms) {
+            arm_or_cancel();
+        } else {
+            if (random_below(&model.random, 2) == 0)
+                pass_time();
+            expire_some((unsigned)random_below(&model.random, 12));
+        }
+        expect_sound();
+    }
+}
+
+START_TEST(random_use_matches_a_list_of_deadlines)
+{
+    model.random = random_start("timer_test");
+    for (int i = 0; i < MODEL_THREADS; i++)
+        model.threads[i] = new_thread();
+    for (int round = 0; round < 1000; round++) {
+        model.now_ns = random_length(&model.random, 63);
+        wheel_init(&wheel, 3, model.now_ns);
+        model_round();
+        for (int i = 0; i < MODEL_THREADS; i++) {
+            wheel_cancel(&wheel, model.threads[i]);
+            model.armed[i] = false;
+        }
+        ck_assert(is_empty());
+    }
+}
+END_TEST
+
+/* Cost, in threads touched. */
+
+static unsigned long steps_since(unsigned long before)
+{
+    return atomic_load(&steps) - before;
+}
+
+START_TEST(a_million_arms_and_cancels_leave_nothing_and_cost_the_same)
+{
+    enum { OTHERS = 20000 };
+    struct thread **others = new_threads(OTHERS), *t = new_thread();
+    struct random random = random_start("timer_test");
+
+    for (int i = 0; i < OTHERS; i++)
+        arm(others[i], random_below(&random, HOUR));
+    for (int i = 0; i < 1000000; i++) {
+        unsigned long before = atomic_load(&steps);
+        arm(t, random_below(&random, HOUR));
+        wheel_cancel(&wheel, t);
+        if (steps_since(before) > 4)
+            ck_abort_msg("%lu steps", steps_since(before));
+    }
+    ck_assert_uint_eq(wheel.count, OTHERS);
+    for (int i = 0; i < OTHERS; i++)
+        wheel_cancel(&wheel, others[i]);
+    ck_assert(is_empty());
+}
+END_TEST
+
+START_TEST(empty_time_costs_nothing)
+{
+    struct thread *t = new_thread();
+    unsigned long before;
+    int looks = 0;
+
+    arm(t, 20 * YEAR);
+    before = atomic_load(&steps);
+    while (wheel.count > 0) {
+        wheel_expire(&wheel, wheel_next_ns(&wheel), 100);
+        looks++;
+    }
+    ck_assert_int_eq(looks, 1);
+    ck_assert_uint_le(steps_since(before), 4 * WHEEL_LEVELS);
+}
+END_TEST
+
+START_TEST(a_wheel_that_was_not_turned_for_years_costs_no_more)
+{
+    struct thread *t = new_thread();
+    unsigned long before = atomic_load(&steps);
+
+    for (int i = 1; i <= 1000; i++) {
+        arm(t, 3 * YEAR + (uint64_t)i * TICK);
+        wheel_cancel(&wheel, t);
+    }
+    ck_assert_uint_le(steps_since(before), 4 * 1000);
+    before = atomic_load(&steps);
+    arm(t, 3 * YEAR);
+    ck_assert_int_eq(expire_all(3 * YEAR + TICK), 1);
+    ck_assert_uint_le(steps_since(before), 4 * WHEEL_LEVELS);
+}
+END_TEST
+
+START_TEST(a_full_slot_is_moved_down_in_bounded_steps)
+{
+    enum { COUNT = 20000, LIMIT = 64 };
+    struct thread **all = new_threads(COUNT);
+    unsigned long total = atomic_load(&steps);
+    uint64_t now_ns = HOUR;
+
+    for (int i = 0; i < COUNT; i++)
+        arm(all[i], HOUR + (uint64_t)i * 1000);
+    while (wheel.count > 0) {
+        unsigned long before = atomic_load(&steps);
+        wheel_expire(&wheel, now_ns, LIMIT);
+        ck_assert_uint_le(steps_since(before), 4 * LIMIT + SCAN_LIMIT);
+        if (wheel_next_ns(&wheel) > now_ns)
+            now_ns = wheel_next_ns(&wheel);
+    }
+    ck_assert_uint_le(steps_since(total), (unsigned long)COUNT * 4 * 6);
+    ck_assert(is_empty());
+}
+END_TEST
+
+/* Cancel and expiry at once. */
+
+/* Of both ends of a wait, each owner has to meet so many. */
+enum { OWNERS = 2, OWNED = 50, ENOUGH = 20000 };
+
+#define RESUBMITTED THREAD_WOKEN
+
+static _Atomic bool over;
+static _Atomic uint64_t clock_ns;
+static _Atomic unsigned long late;
+
+struct owner {
+    pthread_t os_thread;
+    struct random random;
+    struct thread *owned[OWNED];
+    unsigned long timed_out, cancelled;
+};
+
+/* Ends the threads' waits, as a carrier would. */
+static void *turn_wheel(void *unused)
+{
+    while (!atomic_load(&over)) {
+        uint64_t now_ns = atomic_fetch_add(&clock_ns, TICK / 2);
+        struct task *task = wheel_expire(&wheel, now_ns, 5);
+        while (task != NULL) {
+            struct thread *t = (struct thread *)task;
+            task = task->next;
+            atomic_store(&t->word, RESUBMITTED);
+        }
+    }
+    return unused;
+}
+
+/* Begins a wait of a few ticks. */
+static void begin_wait(struct owner *owner, struct thread *t)
+{
+    uint64_t now_ns = atomic_load(&clock_ns);
+
+    arm(t, now_ns + random_below(&owner->random, 10 * TICK));
+}
+
+/* Ends it, unless its deadline has. */
+static void end_wait(struct owner *owner, struct thread *t)
+{
+    uint64_t word = THREAD_PARKED;
+
+    if (atomic_compare_exchange_strong(&t->word, &word, THREAD_PERMIT)) {
+        owner->cancelled++;
+        return;
+    }
+    while (atomic_load(&t->word) != RESUBMITTED)
+        sched_yield();
+    owner->timed_out++;
+}
+
+/* A wait without a deadline, right after: nothing may end it. */
+static void wait_for_nothing(struct thread *t)
+{
+    set_waiting(t);
+    for (int i = 0; i < 20; i++)
+        cpu_relax();
+    if (atomic_load(&t->word) != THREAD_PARKED)
+        atomic_fetch_add(&late, 1);
+}
+
+static void *own(void *argument)
+{
+    struct owner *owner = argument;
+
+    for (int i = 0; i < OWNED; i++)
+        begin_wait(owner, owner->owned[i]);
+    while (owner->timed_out < ENOUGH || owner->cancelled < ENOUGH) {
+        struct thread *t =
+            owner->owned[random_below(&owner->random, OWNED)];
+        end_wait(owner, t);
+        wheel_cancel(&wheel, t);
+        wait_for_nothing(t);
+        begin_wait(owner, t);
+        if (owner->timed_out < ENOUGH && owner->cancelled > ENOUGH)
+            sched_yield();
+    }
+    for (int i = 0; i < OWNED; i++) {
+        end_wait(owner, owner->owned[i]);
+        wheel_cancel(&wheel, owner->owned[i]);
+    }
+    return NULL;
+}
+
+START_TEST(after_a_cancel_the_deadline_wakes_nobody)
+{
+    struct random random = random_start("timer_test");
+    static struct owner owners[OWNERS];
+    pthread_t turner;
+
+    pthread_create(&turner, NULL, turn_wheel, NULL);
+    for (int i = 0; i < OWNERS; i++) {
+        owners[i].random.state = random_next(&random);
+        for (int j = 0; j < OWNED; j++)
+            owners[i].owned[j] = new_thread();
+        pthread_create(&owners[i].os_thread, NULL, own, &owners[i]);
+    }
+    for (int i = 0; i < OWNERS; i++)
+        pthread_join(owners[i].os_thread, NULL);
+    atomic_store(&over, true);
+    pthread_join(turner, NULL);
+    ck_assert_uint_eq(atomic_load(&late), 0);
+    ck_assert(is_empty());
+}
+END_TEST
+
+static Suite *timer_suite(void)
+{
+    Suite *suite = suite_create("timer");
+    TCase *one = tcase_create("one");
+    TCase *many = tcase_create("many");
+    TCase *cost = tcase_create("cost");
+    TCase *at_once = tcase_create("at_once");
+
+    tcase_add_checked_fixture(one, setup, NULL);
+    tcase_add_test(one, a_new_wheel_is_empty_and_nothing_is_due);
+    tcase_add_test(one, a_thread_expires_at_its_deadline_and_is_disarmed);
+    tcase_add_test(one, a_deadline_in_the_past_expires_at_the_next_call);
+    tcase_add_test(one, a_thread_whose_wait_has_ended_is_not_handed_out);
+    tcase_add_test(one, cancelling_what_is_not_armed_does_nothing);
+    tcase_add_test(one, a_cancelled_thread_does_not_expire);
+    tcase_add_test(one, the_earliest_deadline_is_announced);
+    tcase_add_test(one, every_pair_of_near_ticks_is_exact);
+    tcase_add_test(one, ticks_around_every_border_of_levels_are_exact);
+    tcase_add_test(one, the_last_deadlines_of_all_are_never_early);
+    suite_add_tcase(suite, one);
+
+    tcase_add_checked_fixture(many, setup, NULL);
+    tcase_add_test(many, a_jump_of_years_expires_all_in_order);
+    tcase_add_test(many, the_limit_holds_and_the_rest_stay_due);
+    tcase_add_test(many, a_limit_of_none_expires_none);
+    tcase_add_test(many, an_older_time_does_no_harm);
+    tcase_add_test(many, random_use_matches_a_list_of_deadlines);
+    tcase_set_timeout(many, 60);
+    suite_add_tcase(suite, many);
+
+    tcase_add_checked_fixture(cost, setup, NULL);
+    tcase_add_test(
+        cost, a_million_arms_and_cancels_leave_nothing_and_cost_the_same);
+    tcase_add_test(cost, empty_time_costs_nothing);
+    tcase_add_test(cost, a_wheel_that_was_not_turned_for_years_costs_no_more);
+    tcase_add_test(cost, a_full_slot_is_moved_down_in_bounded_steps);
+    tcase_set_timeout(cost, 60);
+    suite_add_tcase(suite, cost);
+
+    tcase_add_checked_fixture(at_once, setup, NULL);
+    tcase_add_test(at_once, after_a_cancel_the_deadline_wakes_nobody);
+    tcase_set_timeout(at_once, 60);
+    suite_add_tcase(suite, at_once);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(timer_suite());
+    int failed;
+
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
