@@ -4,6 +4,7 @@
 #include "bench/bench.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,6 +212,39 @@ void *bench_allocate(size_t bytes)
         bench_die("no memory for %zu bytes", bytes);
     memset(memory, 0, bytes);
     return memory;
+}
+
+/* ---- Processors --------------------------------------------------------- */
+
+static cpu_set_t allowed(void)
+{
+    cpu_set_t set;
+
+    bench_check_errno(sched_getaffinity(0, sizeof set, &set),
+                      "sched_getaffinity");
+    return set;
+}
+
+unsigned bench_processors(void)
+{
+    cpu_set_t set = allowed();
+
+    return (unsigned)CPU_COUNT(&set);
+}
+
+void bench_use_processors(unsigned skip, unsigned count)
+{
+    cpu_set_t from = allowed(), to;
+    unsigned seen = 0;
+
+    if (skip + count > (unsigned)CPU_COUNT(&from))
+        return;
+    CPU_ZERO(&to);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &from) && seen++ >= skip && seen <= skip + count)
+            CPU_SET(cpu, &to);
+    bench_check_errno(sched_setaffinity(0, sizeof to, &to),
+                      "sched_setaffinity");
 }
 
 /* ---- Schedulers --------------------------------------------------------- */

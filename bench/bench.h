@@ -75,6 +75,13 @@ uint64_t bench_memory_bytes(pid_t pid);
 /* Memory that is touched already.  Ends the program when there is none. */
 void *bench_allocate(size_t bytes);
 
+/* Keeps the calling process on so many of the processors that it may use:
+ * the first ones after `skip`.  Does nothing where there are not so many. */
+void bench_use_processors(unsigned skip, unsigned count);
+
+/* How many it may use. */
+unsigned bench_processors(void);
+
 /* ---- Checks ------------------------------------------------------------- */
 
 _Noreturn void bench_die(const char *format, ...)

@@ -227,12 +227,15 @@ static struct client_shared *map_shared(void)
 }
 
 static void fork_client(struct echo_clients *clients, unsigned number,
-                        const struct sockaddr_in *address, unsigned connections)
+                        const struct sockaddr_in *address, unsigned connections,
+                        unsigned skip)
 {
     pid_t pid = bench_check_errno(fork(), "fork");
 
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (skip < bench_processors())
+            bench_use_processors(skip, bench_processors() - skip);
         be_client(clients->shared, number, address, connections);
     }
     clients->pids[number] = pid;
@@ -241,7 +244,7 @@ static void fork_client(struct echo_clients *clients, unsigned number,
 
 void echo_clients_start(struct echo_clients *clients,
                         const struct sockaddr_in *address, unsigned connections,
-                        unsigned processes, unsigned bytes)
+                        unsigned processes, unsigned bytes, unsigned skip)
 {
     unsigned most = descriptor_limit() - OTHER_DESCRIPTORS, given = 0;
 
@@ -257,7 +260,7 @@ void echo_clients_start(struct echo_clients *clients,
     for (unsigned i = 0; i < processes; i++) {
         unsigned upto = (unsigned)((uint64_t)connections * (i + 1) / processes);
 
-        fork_client(clients, i, address, upto - given);
+        fork_client(clients, i, address, upto - given, skip);
         given = upto;
     }
     wait_until_connected(clients, connections);

@@ -24,10 +24,12 @@ struct echo_clients {
 };
 
 /* Forks the processes (more than asked for if the limit of descriptors of
- * one demands it) and waits until all are connected. */
+ * one demands it), on the processors but the first `skip` if there are more,
+ * and waits until all are connected. */
 void echo_clients_start(struct echo_clients *clients,
                         const struct sockaddr_in *address, unsigned connections,
-                        unsigned processes, unsigned message_bytes);
+                        unsigned processes, unsigned message_bytes,
+                        unsigned skip);
 
 /* Lets the messages flow. */
 void echo_clients_go(struct echo_clients *clients);

@@ -137,6 +137,11 @@ static int listen_somewhere(struct sockaddr_in *address)
     return fd;
 }
 
+unsigned echo_server_processors(unsigned carriers)
+{
+    return carriers == ECHO_EPOLL_LOOP ? 1 : carriers;
+}
+
 void echo_server_start(struct echo_server *server, unsigned carriers,
                        size_t buffer_bytes)
 {
@@ -145,6 +150,7 @@ void echo_server_start(struct echo_server *server, unsigned carriers,
     server->pid = bench_check_errno(fork(), "fork");
     if (server->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        bench_use_processors(0, echo_server_processors(carriers));
         if (carriers == ECHO_EPOLL_LOOP)
             serve_by_epoll(listen_fd, buffer_bytes);
         serve_by_threads(listen_fd, carriers, buffer_bytes);

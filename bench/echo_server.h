@@ -7,6 +7,11 @@
  *   virtual threads      a thread for each connection, in blocking style:
  *                        vthread_read, vthread_write_all
  *
+ * Each runs on as many processors as it has threads, the first ones, and the
+ * clients on the others: the kernel is not to choose between one processor
+ * for both and two, which are different experiments.  Where no processor is
+ * left for the clients, they run on all.
+ *
  * Both use the same socket options and a buffer of the same size for each
  * read; the threads have it on their stacks.
  */
@@ -24,6 +29,9 @@ struct echo_server {
 
 /* The number of carriers of the epoll loop. */
 #define ECHO_EPOLL_LOOP 0u
+
+/* How many processors it runs on: one for each OS thread. */
+unsigned echo_server_processors(unsigned carriers);
 
 /* Starts a server on a free port of the loopback.  The calling process must
  * not have used the library: it is forked. */

@@ -36,7 +36,7 @@ static double measure(unsigned carriers)
     settle();
     before_bytes = bench_memory_bytes(server.pid);
     echo_clients_start(&clients, &server.address, (unsigned)connections, 1,
-                       MESSAGE_BYTES);
+                       MESSAGE_BYTES, 0);
     settle();
     after_bytes = bench_memory_bytes(server.pid);
     echo_clients_stop(&clients);

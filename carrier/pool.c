@@ -354,6 +354,12 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats)
     }
 }
 
+unsigned pool_carrier_count(struct pool *pool)
+{
+    /* Pairs with the release in pool_start_carrier. */
+    return atomic_load_explicit(&pool->count, memory_order_acquire);
+}
+
 void *pool_owner(struct pool *pool)
 {
     return pool->owner;

@@ -80,6 +80,7 @@ int pool_start_all(struct pool *pool);
 void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns);
 
 void pool_get_stats(struct pool *pool, struct pool_stats *stats);
+unsigned pool_carrier_count(struct pool *pool); /* it only grows */
 void *pool_owner(struct pool *pool);
 unsigned pool_parallelism(struct pool *pool);
 

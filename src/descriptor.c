@@ -224,7 +224,7 @@ static enum descriptor_kind kind_of_stream(int fd)
         return KIND_TCP;
     if (socket_option(fd, SO_DOMAIN, &value) == 0 && value == AF_UNIX)
         return KIND_UNIX;
-    return KIND_OTHER;
+    return KIND_STREAM;
 }
 
 /* Sockets first, being most frequent. */
@@ -262,7 +262,7 @@ static int make_nonblocking(int fd, enum descriptor_kind *kind)
 /* Under the lock. */
 static int set_up(struct descriptor *d, int fd)
 {
-    enum descriptor_kind kind;
+    enum descriptor_kind kind = KIND_OTHER;
     int err = find_kind(fd, &kind);
     /* Whether a device can be polled only the poller knows.  One that can
      * not must stay blocking, for nobody could wait for it. */
@@ -410,8 +410,9 @@ static int leave(struct descriptor *d, enum direction direction,
     return 0;
 }
 
-/* Somebody must poll while a platform thread sleeps. */
-static int ensure_poller(struct thread *self)
+/* A virtual thread's carrier polls when it leaves it.  A platform thread
+ * needs the carriers of others. */
+int descriptor_ensure_polled(struct thread *self)
 {
     if (!self)
         return ENOMEM;
@@ -423,7 +424,7 @@ int descriptor_wait(struct descriptor *d, int fd, enum direction direction,
                     uint32_t generation, uint64_t deadline_ns)
 {
     struct thread *self = thread_self();
-    int err = ensure_poller(self);
+    int err = descriptor_ensure_polled(self);
     if (err == 0)
         err = enter(d, fd, direction, generation, self);
     if (err != EINPROGRESS)
@@ -521,6 +522,8 @@ int descriptor_poll(uint64_t deadline_ns)
 {
     struct poller_event events[BATCH];
     int count = poller_wait(events, BATCH, deadline_ns);
+    if (deadline_ns > 0)
+        scheduler_poll_returned();
     for (int i = 0; i < count; i++)
         __builtin_prefetch(descriptor_find((int)(uint32_t)events[i].cookie));
     for (int i = 0; i < count; i++)

@@ -30,10 +30,11 @@ enum direction { DIRECTION_READ, DIRECTION_WRITE };
 enum descriptor_kind {
     KIND_UNKNOWN,  /* nothing: descriptor_set_up comes first */
     KIND_IN_PLACE, /* a regular file and the like: never waits */
-    KIND_TCP,      /* of these three, a read that is short has taken all */
+    KIND_TCP,      /* of these three, a short read has taken all there is */
     KIND_PIPE,
     KIND_UNIX,     /* provided that no control data came with it */
-    KIND_OTHER,
+    KIND_STREAM,   /* a socket of some other stream protocol */
+    KIND_OTHER,    /* datagrams, listening, eventfds, terminals... */
 };
 
 /*
@@ -124,12 +125,13 @@ static inline void descriptor_clear(struct descriptor *d,
                                     enum direction direction,
                                     uint64_t *state, uint64_t bits)
 {
-    /* Relaxed: of the event that comes before this in the order of the
-     * word, the comparison tells; one that comes after sets the bit again.
-     * Acquire if an event came, as in descriptor_state. */
+    /* Clearing needs no order: of an event that comes before this in the
+     * order of the word the comparison tells, and one that comes after sets
+     * the bit again.  Acquire for the case that one came, as in
+     * descriptor_state. */
     if (atomic_compare_exchange_strong_explicit(
             &d->state[direction], state, *state & ~bits,
-            memory_order_relaxed, memory_order_acquire))
+            memory_order_acquire, memory_order_acquire))
         *state &= ~bits;
 }
 
@@ -157,6 +159,9 @@ int descriptor_close(int fd);
  * 0: look again; ETIMEDOUT; ECANCELED: interrupted; EBADF; ENOMEM; ENOSPC. */
 int descriptor_wait(struct descriptor *d, int fd, enum direction direction,
                     uint32_t generation, uint64_t deadline_ns);
+
+/* To be called before self waits: 0, or why nobody would poll for it. */
+int descriptor_ensure_polled(struct thread *self);
 
 /* An event wakes only the first of those that wait in a direction.  Who has
  * been woken and is done leaves the rest of the readiness to the next. */

@@ -12,14 +12,13 @@
  *   where the kind says so, and clears READY at once.  So an echo costs one
  *   read, one write and a share of one epoll_wait.  HANGUP forbids it: data
  *   and the end may have come in one event, and the end makes no other.
- * - A short write fills the descriptor, too, but leaves READY: the kernel
- *   also writes less when it runs into a bad address or out of memory, and
- *   then no event ever comes.  A read there has consumed data; a write that
- *   was short is rare and large, and one EAGAIN more costs it nothing.
- * - A call that would have to wait but for an event that is under way must
- *   not fail for it: before the first attempt a deadline that has passed,
- *   or an interrupt, leads to a last try.
- * - Who was woken passes the wake-up on; see descriptor.c, (W).
+ * - A short write leaves READY.  The kernel also writes less when it runs
+ *   into a bad address or out of memory, and then no event would come.
+ *   Short writes are rare and large; one EAGAIN more costs them nothing.
+ * - A call that only seems to have to wait, because an event is under way,
+ *   must not fail for it: a deadline that has passed, or an interrupt,
+ *   before the first attempt leads to a last one.
+ * - Who was woken passes on what it leaves; see descriptor.c, (W).
  */
 #include "operation.h"
 
@@ -29,23 +28,9 @@
 
 #include <vthread.h>
 
-enum { NAP_MIN_NS = 100 * 1000, NAP_MAX_NS = 10 * 1000 * 1000 };
+#include "platform/clock.h"
 
-/* Makes the call: its result, or minus an error number.  Never inlined: see
- * descriptor.c on errno. */
-static __attribute__((noinline)) ssize_t attempt(struct operation *op)
-{
-    int saved_errno = errno;
-    ssize_t n;
-    do
-        n = op->attempt(op);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        n = -errno;
-        errno = saved_errno;
-    }
-    return n;
-}
+enum { NAP_MIN_NS = 100 * 1000, NAP_MAX_NS = 10 * 1000 * 1000 };
 
 /* ---- Short reads -------------------------------------------------------- */
 
@@ -58,17 +43,17 @@ static size_t size_of_vector(const struct iovec *iov, size_t count)
 }
 
 /* The call has succeeded, so what it was given can be read. */
-static bool is_short(const struct operation *op, ssize_t n)
+static bool is_short(const struct operation *op)
 {
     const struct msghdr *message = op->data;
+    size_t result = (size_t)op->result;
     switch ((enum measure)op->measure) {
     case MEASURE_BUFFER:
-        return (size_t)n < op->size;
+        return result < op->size;
     case MEASURE_VECTOR:
-        return (size_t)n < size_of_vector(op->data, op->size);
+        return result < size_of_vector(op->data, op->size);
     case MEASURE_MESSAGE:
-        return (size_t)n
-               < size_of_vector(message->msg_iov, message->msg_iovlen);
+        return result < size_of_vector(message->msg_iov, message->msg_iovlen);
     case MEASURE_NONE:
         break;
     }
@@ -77,113 +62,158 @@ static bool is_short(const struct operation *op, ssize_t n)
 
 /* A UNIX socket ends a read where descriptors were passed, or where the
  * sender's credentials change: then control data came. */
-static bool has_emptied(const struct operation *op, uint64_t state, ssize_t n)
+static bool has_emptied(const struct operation *op)
 {
-    if (n <= 0 || state & STATE_HANGUP || !is_short(op, n))
+    if (op->result <= 0 || op->state & STATE_HANGUP || !is_short(op))
         return false;
     return op->kind == KIND_TCP || op->kind == KIND_PIPE
            || (op->kind == KIND_UNIX && !op->has_control);
 }
 
-/* ---- Waiting ------------------------------------------------------------ */
+/* ---- Trying ------------------------------------------------------------- */
 
-static int nap(struct operation *op, uint64_t *nap_ns)
+/* Makes the call.  Never inlined: see descriptor.c on errno. */
+static __attribute__((noinline)) void attempt(struct operation *op)
 {
-    uint64_t now = vthread_now();
+    int saved_errno = errno;
+    op->kind = state_kind(op->state);
+    do
+        op->result = op->attempt(op);
+    while (op->result < 0 && errno == EINTR);
+    if (unlikely(op->result < 0)) {
+        op->result = -errno;
+        errno = saved_errno;
+    }
+    op->has_tried = true;
+    op->is_done = op->result != -EAGAIN && op->result != -ERESTART;
+}
+
+static void look(struct operation *op)
+{
+    op->state = descriptor_state(op->descriptor, op->direction);
+}
+
+/* What no event tells of is tried again: at longer and longer intervals, up
+ * to 10 ms. */
+static int nap(struct operation *op)
+{
+    uint64_t now = clock_now_ns();
     if (op->deadline_ns <= now)
         return ETIMEDOUT;
-    if (op->deadline_ns - now < *nap_ns)
-        return vthread_sleep_until(op->deadline_ns);
-    int err = vthread_sleep_until(now + *nap_ns);
-    if (*nap_ns < NAP_MAX_NS)
-        *nap_ns *= 2;
+    if (op->nap_ns < NAP_MAX_NS)
+        op->nap_ns = op->nap_ns == 0 ? NAP_MIN_NS : op->nap_ns * 2;
+    uint64_t left_ns = op->deadline_ns - now;
+    int err = vthread_sleep_until(
+        now + (left_ns < op->nap_ns ? left_ns : op->nap_ns));
+    op->was_interrupted = err == ECANCELED;
+    look(op);
     return err;
 }
+
+/* READY is set. */
+static int try(struct operation *op)
+{
+    attempt(op);
+    if (op->result == -ERESTART)
+        return nap(op);
+    if (op->result != -EAGAIN) {
+        if (has_emptied(op))
+            descriptor_clear(op->descriptor, op->direction, &op->state,
+                             STATE_READY);
+    } else if (op->kind == KIND_IN_PLACE) {
+        /* Nobody can wait for it, and it was opened non-blocking. */
+        op->is_done = true;
+    } else {
+        descriptor_clear(op->descriptor, op->direction, &op->state,
+                         STATE_READY | STATE_HANGUP);
+    }
+    return 0;
+}
+
+/* ---- Waiting ------------------------------------------------------------ */
 
 void operation_put_back_interrupt(void)
 {
     vthread_interrupt(vthread_self());
 }
 
-/* The wait has failed before there was any attempt. */
-static int try_last(struct operation *op, int err, ssize_t *result)
+/* The wait has ended with err before there was any attempt. */
+static int try_last(struct operation *op, int err)
 {
-    *result = attempt(op);
-    if (*result == -EAGAIN || *result == -ERESTART)
+    attempt(op);
+    if (!op->is_done)
         return err;
-    if (err == ECANCELED)
+    if (op->was_interrupted)
         operation_put_back_interrupt();
-    op->was_interrupted = false;
     return 0;
 }
 
-/* What the attempts so far have come to. */
-struct progress {
-    struct descriptor *d;
-    uint64_t state;
-    uint64_t nap_ns;
-    bool has_tried, has_waited;
-};
-
-/* READY is clear.  0 also when the last try has stored a result that is not
- * -EAGAIN. */
-static int wait_for_event(struct operation *op, struct progress *p,
-                          ssize_t *result)
+/* READY is clear. */
+static int wait(struct operation *op)
 {
-    uint32_t generation = state_generation(p->state);
-    int err = descriptor_wait(p->d, op->fd, op->direction, generation,
-                              op->deadline_ns);
-    p->state = descriptor_state(p->d, op->direction);
-    p->has_waited |= err == 0;
+    uint32_t generation = state_generation(op->state);
+    int err = descriptor_wait(op->descriptor, op->fd, op->direction,
+                              generation, op->deadline_ns);
+    op->has_waited |= err == 0;
     op->was_interrupted = err == ECANCELED;
-    if (state_generation(p->state) != generation || p->has_tried
-        || (err != ETIMEDOUT && err != ECANCELED))
-        return err;
-    return try_last(op, err, result);
+    look(op);
+    if ((err == ETIMEDOUT || err == ECANCELED) && !op->has_tried
+        && state_generation(op->state) == generation)
+        return try_last(op, err);
+    return err;
 }
 
-/* READY is set, or it does not matter. */
-static int try_now(struct operation *op, struct progress *p, ssize_t *result)
+static int set_up(struct operation *op)
 {
-    op->kind = state_kind(p->state);
-    p->has_tried = true;
-    *result = attempt(op);
-    if (*result == -ERESTART) {
-        *result = -EAGAIN;
-        int err = nap(op, &p->nap_ns);
-        op->was_interrupted = err == ECANCELED;
-        p->state = descriptor_state(p->d, op->direction);
-        return err;
-    }
-    if (*result == -EAGAIN)
-        descriptor_clear(p->d, op->direction, &p->state,
-                         STATE_READY | STATE_HANGUP);
-    else if (has_emptied(op, p->state, *result))
-        descriptor_clear(p->d, op->direction, &p->state, STATE_READY);
-    return 0;
+    int err = descriptor_set_up(op->descriptor, op->fd);
+    look(op);
+    return err;
 }
 
-/* Until *result is not -EAGAIN. */
-static int repeat(struct operation *op, struct progress *p, bool sets_up,
-                  ssize_t *result)
+static bool is_unknown(const struct operation *op)
 {
-    uint32_t generation = state_generation(p->state);
+    return state_kind(op->state) == KIND_UNKNOWN && !op->only_looks;
+}
+
+/* Until the call has an answer. */
+static int repeat(struct operation *op)
+{
+    uint32_t generation = state_generation(op->state);
     int err = 0;
-    *result = -EAGAIN;
-    while (err == 0 && *result == -EAGAIN) {
-        if (state_generation(p->state) != generation)
-            return ECANCELED; /* closed */
-        if (sets_up && state_kind(p->state) == KIND_UNKNOWN) {
-            err = descriptor_set_up(p->d, op->fd);
-            p->state = descriptor_state(p->d, op->direction);
-        } else if (p->state & STATE_READY) {
-            err = try_now(op, p, result);
-            if (*result == -EAGAIN
-                && state_kind(p->state) == KIND_IN_PLACE)
-                break; 
-        } else {
-            err = wait_for_event(op, p, result);
-        }
+    while (err == 0 && !op->is_done) {
+        if (state_generation(op->state) != generation)
+            err = ECANCELED; /* it has been closed */
+        else if (unlikely(is_unknown(op)))
+            err = set_up(op);
+        else if (op->state & STATE_READY)
+            err = try(op);
+        else
+            err = wait(op);
     }
     return err;
+}
+
+/* ---- All of it ---------------------------------------------------------- */
+
+int operation_perform_from(struct operation *op)
+{
+    int err = repeat(op);
+    if (op->has_waited)
+        descriptor_pass_on(op->descriptor, op->direction);
+    if (err != 0)
+        return err;
+    return op->result < 0 ? (int)-op->result : 0;
+}
+
+int operation_perform(struct operation *op)
+{
+    if (op->is_immediate) {
+        attempt(op);
+        return op->result < 0 ? (int)-op->result : 0;
+    }
+    int err = descriptor_get(op->fd, &op->descriptor);
+    if (err != 0)
+        return err;
+    look(op);
+    return operation_perform_from(op);
 }

@@ -68,11 +68,11 @@ static void resubmit_all(struct task *task)
 static void expire(struct vthread_scheduler *s)
 {
     uint64_t now_ns = 0;
-    for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++) {
+    unsigned count = pool_carrier_count(s->pool);
+    for (unsigned i = 0; i < count; i++) {
         struct station *station = scheduler_station(s, i);
-        if (!station)
-            break;
-        uint64_t next_ns = wheel_next_ns(&station->wheel);
+        uint64_t next_ns = station ? wheel_next_ns(&station->wheel)
+                                   : CLOCK_NEVER;
         if (next_ns == CLOCK_NEVER)
             continue;
         if (now_ns == 0)
@@ -90,6 +90,13 @@ static void poll_events(struct carrier *carrier, uint64_t deadline_ns)
     expire(pool_owner(carrier_pool(carrier)));
 }
 
+void scheduler_poll_returned(void)
+{
+    struct carrier *carrier = local_self()->carrier;
+    if (carrier)
+        carrier_awake(carrier);
+}
+
 static void interrupt_poll(struct carrier *carrier)
 {
     (void)carrier;
@@ -100,13 +107,12 @@ static uint64_t next_deadline(struct pool *pool)
 {
     struct vthread_scheduler *s = pool_owner(pool);
     uint64_t earliest = CLOCK_NEVER;
-    for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++) {
+    unsigned count = pool_carrier_count(pool);
+    for (unsigned i = 0; i < count; i++) {
+        /* A carrier that is just starting has none yet, and no timers. */
         struct station *station = scheduler_station(s, i);
-        if (!station)
-            break;
-        uint64_t next_ns = wheel_next_ns(&station->wheel);
-        if (next_ns < earliest)
-            earliest = next_ns;
+        if (station && wheel_next_ns(&station->wheel) < earliest)
+            earliest = wheel_next_ns(&station->wheel);
     }
     return earliest;
 }
@@ -209,11 +215,13 @@ int vthread_scheduler_stats(vthread_scheduler_t *s,
      * created before its creator can end, so if the sums are equal there
      * was an instant without threads. */
     struct station *station;
+    unsigned count = pool_carrier_count(s->pool);
     uint64_t ended = 0;
-    for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++)
+    for (unsigned i = 0; i < count; i++)
         if ((station = scheduler_station(s, i)) != NULL)
             ended += read_count(&station->ended);
-    for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++)
+    count = pool_carrier_count(s->pool);
+    for (unsigned i = 0; i < count; i++)
         if ((station = scheduler_station(s, i)) != NULL)
             add_station(stats, station);
     stats->created += read_count(&s->created_outside);

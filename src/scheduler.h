@@ -55,6 +55,10 @@ scheduler_station(struct vthread_scheduler *s, unsigned number)
                : NULL;
 }
 
+/* The calling carrier's wait for events is over: it counts as awake before
+ * it wakes threads. */
+void scheduler_poll_returned(void);
+
 /* A thread of it has come, from the station given or from outside (NULL);
  * false: it is closing.  A thread has ended, at a station. */
 bool scheduler_thread_comes(struct vthread_scheduler *s,

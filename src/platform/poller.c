@@ -96,7 +96,8 @@ int poller_add(int fd, uint64_t cookie)
     int saved_errno = errno;
     int error = 0;
 
-    if (add(epoll(), fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, cookie) < 0)
+    if (add(epoll(), fd,
+            EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET, cookie) < 0)
         error = errno;
     errno = saved_errno;
     return error;
@@ -161,7 +162,7 @@ static unsigned readiness(uint32_t mask)
         ready |= POLLER_READABLE;
     if (mask & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         ready |= POLLER_WRITABLE;
-    if (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (mask & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         ready |= POLLER_HANGUP;
     return ready;
 }

@@ -12,7 +12,9 @@
 
 #define POLLER_READABLE 1u
 #define POLLER_WRITABLE 2u
-#define POLLER_HANGUP 4u /* peer closed, or error: never becomes unready */
+/* The peer has closed, there is an error or urgent data: more than plain
+ * data is to be found, so a read that stops short need not be the last. */
+#define POLLER_HANGUP 4u
 
 /* The one cookie that may not be given. */
 #define POLLER_RESERVED_COOKIE UINT64_MAX

@@ -29,8 +29,11 @@
 #ifndef PARALLELISM
 #define PARALLELISM 3
 #endif
-#ifndef TASKS
-#define TASKS 2 /* pushed by each of the two */
+#ifndef OWN_TASKS
+#define OWN_TASKS 1
+#endif
+#ifndef OUTER_TASKS
+#define OUTER_TASKS 1
 #endif
 #define NOBODY 2
 
@@ -138,7 +141,7 @@ proctype busy_carrier()
 {
     byte i, who;
     bool has_place;
-    for (i : 1 .. TASKS) {
+    for (i : 1 .. OWN_TASKS) {
         buffered_pushes++;
 #ifndef PLANT_NO_FENCE_B
         buffered_pushes == 0;
@@ -151,7 +154,7 @@ proctype outsider()
 {
     byte i, who;
     bool has_place;
-    for (i : 1 .. TASKS) {
+    for (i : 1 .. OUTER_TASKS) {
         submissions++; /* a read-modify-write: a fence as well */
         wake_if_needed()
     }
