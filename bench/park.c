@@ -60,17 +60,22 @@ __attribute__((noinline)) static uintptr_t caller_sp(void)
     return (uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *);
 }
 
-__attribute__((noinline)) static int sleep_here(uintptr_t index, uintptr_t top)
+static inline int sleep_here(uintptr_t index)
 {
     int err;
 
-    if (index == 0)
-        used_bytes = top - caller_sp();
     reached[index] = 1;
     err = vthread_sleep_until(far_ns + index % 1000 * VTHREAD_MS);
     if (err == ECANCELED)
         reached[index] = 2;
     return err;
+}
+
+__attribute__((noinline)) static int sleep_deep(uintptr_t index, uintptr_t top)
+{
+    if (index == 0)
+        used_bytes = top - caller_sp();
+    return sleep_here(index);
 }
 
 /* A frame of 64 bytes: return address, frame pointer, 48 of locals. */
@@ -84,7 +89,7 @@ __attribute__((noinline)) static int descend(uintptr_t index, uintptr_t top,
     if (frames > 1)
         locals[1] = (uintptr_t)descend(locals[0], locals[5], frames - 1);
     else
-        locals[1] = (uintptr_t)sleep_here(locals[0], locals[5]);
+        locals[1] = (uintptr_t)sleep_deep(locals[0], locals[5]);
     return (int)locals[1];
 }
 
@@ -96,7 +101,7 @@ static void *sleeper(void *argument)
     if (depth > 0)
         descend(index, top, depth);
     else
-        sleep_here(index, top);
+        sleep_here(index);
     return NULL;
 }
 

@@ -3,9 +3,9 @@
  *
  * Where it looks, in this order: the tasks bound to it, the one woken last,
  * its own queue, the submission queue, other carriers' queues, the poller.
- * Every 61st task it looks at the submission queue first, and every 32nd it
- * looks at the clock, to poll when it has not for 50 us: so nobody starves
- * behind a queue that never gets empty.
+ * Every 32nd task it looks at the submission queue first, and at the clock,
+ * to poll when it has not for 50 us: so nobody starves behind a queue that
+ * never gets empty.
  *
  * The invariants: a carrier that is awake is counted in pool->awake; one
  * that is_searching is counted in pool->searching; one that is_idle is on
@@ -17,12 +17,10 @@
 
 #include "platform/clock.h"
 
-#define SUBMISSION_TICKS 61
-#define CLOCK_TICKS 32
+#define LOOK_TICKS 32
 #define POLL_INTERVAL_NS 50000
 #define NEXT_RUNS_MAX 8
 #define SEARCH_ROUNDS 4
-#define PREFETCH_DISTANCE 3
 
 static __thread struct carrier *current_carrier;
 
@@ -131,35 +129,43 @@ static struct task *take_next(struct carrier *c)
     return task;
 }
 
-static void prefetch_coming(struct carrier *c)
+/* Every 32nd task: what others must not wait for too long. */
+static struct task *look_around(struct carrier *c)
 {
-    c->pool->client.prefetch(deque_peek(&c->queue, PREFETCH_DISTANCE),
-                             deque_peek(&c->queue, 0));
+    poll_at_times(c);
+    return take_submissions(c, &c->pool->submissions);
 }
 
-static struct task *find_here(struct carrier *c)
+/* Tasks that others have handed to this carrier. */
+static struct task *take_handed(struct carrier *c, uint32_t tick)
+{
+    empty_inbox(c);
+    if (tick % 2 == 0 || deque_is_empty(&c->queue)) {
+        struct task *task = take_bound(c);
+        if (task)
+            return task;
+    }
+    return take_submissions(c, &c->handed);
+}
+
+static bool has_handed(struct carrier *c)
+{
+    return !submission_is_empty(&c->inbox)
+           || !submission_is_empty(&c->handed) || c->bound_first;
+}
+
+static inline struct task *find_here(struct carrier *c)
 {
     struct task *task;
     uint32_t tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
-    if (unlikely(tick % CLOCK_TICKS == 0))
-        poll_at_times(c);
-    if (unlikely(tick % SUBMISSION_TICKS == 0)
-        && (task = take_submissions(c, &c->pool->submissions)) != NULL)
+    if (unlikely(tick % LOOK_TICKS == 0)
+        && (task = look_around(c)) != NULL)
         return task;
-    if (unlikely(!submission_is_empty(&c->inbox)))
-        empty_inbox(c);
-    if (unlikely(!submission_is_empty(&c->handed))
-        && (task = take_submissions(c, &c->handed)) != NULL)
+    if (unlikely(has_handed(c)) && (task = take_handed(c, tick)) != NULL)
         return task;
-    if (unlikely(c->bound_first != NULL)
-        && (tick % 2 == 0 || deque_is_empty(&c->queue)))
-        return take_bound(c);
     if ((task = take_next(c)) != NULL)
         return task;
-    task = deque_pop(&c->queue);
-    if (task)
-        prefetch_coming(c);
-    return task;
+    return deque_pop(&c->queue);
 }
 
 /* ---- Searching ---------------------------------------------------------- */
@@ -379,6 +385,7 @@ static void sleep_until_signalled(struct carrier *c)
         return;
     }
     count(&c->sleeps, 1);
+    deque_trim(&c->queue);
     fall_asleep(c);
 }
 
@@ -412,33 +419,43 @@ static struct task *find_elsewhere(struct carrier *c)
     return task;
 }
 
-static void run(struct carrier *c, struct task *task)
-{
-    atomic_store_explicit(
-        &c->tick, atomic_load_explicit(&c->tick, memory_order_relaxed) + 1,
-        memory_order_relaxed);
-    c->pool->client.run(c, task);
-}
-
-static void work(struct carrier *c)
+/* Looks everywhere, and sleeps when there is nothing. */
+static struct task *find_or_sleep(struct carrier *c)
 {
     struct pool *pool = c->pool;
     while (!atomic_load_explicit(&pool->is_stopping, memory_order_relaxed)) {
         struct task *task = find_here(c);
-        if (likely(task != NULL)) {
-            if (unlikely(c->is_searching))
-                end_search(c);
-            pool_wake_for(c);
-        } else if (!is_surplus(c)) {
-            task = find_elsewhere(c);
-        }
-        if (likely(task != NULL))
-            run(c, task);
-        else
-            sleep_until_signalled(c);
+        if (task)
+            return task;
+        if (!is_surplus(c) && (task = find_elsewhere(c)) != NULL)
+            return task;
+        sleep_until_signalled(c);
         if (is_surplus(c))
             hand_over(c);
     }
+    return NULL;
+}
+
+struct task *carrier_next(struct carrier *c)
+{
+    if (is_surplus(c))
+        hand_over(c);
+    struct task *task = find_here(c);
+    if (unlikely(!task))
+        task = find_or_sleep(c);
+    if (unlikely(c->is_searching))
+        end_search(c);
+    pool_wake_for(c);
+    /* Relaxed: thieves only compare it with what it was. */
+    atomic_store_explicit(
+        &c->tick, atomic_load_explicit(&c->tick, memory_order_relaxed) + 1,
+        memory_order_relaxed);
+    return task;
+}
+
+struct task *carrier_peek(struct carrier *c, unsigned distance)
+{
+    return deque_peek(&c->queue, distance);
 }
 
 void carrier_main(void *carrier)
@@ -449,7 +466,7 @@ void carrier_main(void *carrier)
     os_lock_release(&c->pool->lock);
     current_carrier = c;
     c->pool->client.carrier_enter(c);
-    work(c);
+    c->pool->client.work(c);
     c->pool->client.carrier_leave(c);
     current_carrier = NULL;
 }

@@ -77,7 +77,6 @@ struct pool {
 int pool_start_carrier(struct pool *pool);
 void pool_wake_one(struct pool *pool);
 bool pool_has_work(struct pool *pool);
-void pool_wake_for(struct carrier *carrier);
 
 /* carrier.c */
 void carrier_main(void *carrier);
@@ -97,6 +96,19 @@ static inline void pool_wake_if_needed(struct pool *pool)
         && atomic_load_explicit(&pool->awake, memory_order_relaxed)
                < pool->parallelism)
         pool_wake_one(pool);
+}
+
+/* The carrier is about to run a task and has just done a full fence (the
+ * compare-and-swap that took it): if it leaves work behind, others may be
+ * needed. */
+static inline void pool_wake_for(struct carrier *carrier)
+{
+    struct pool *pool = carrier->pool;
+    fence_after_rmw();
+    if (unlikely(atomic_load_explicit(&pool->awake, memory_order_relaxed)
+                 < pool->parallelism)
+        && !deque_is_empty(&carrier->queue))
+        pool_wake_if_needed(pool);
 }
 
 #endif

@@ -15,9 +15,13 @@
  *   a slower reader fails, so what it read does not matter.  Indices have
  *   64 bits and never come back.
  * - The ring grows.  The owner copies [head, tail) to a larger one and
- *   publishes it; the old one stays as it is until the deque is destroyed,
- *   so a thief that still reads it reads what was there.  All rings together
- *   are at most twice the largest.
+ *   publishes it.  A thief may still be reading the old one, so that stays
+ *   mapped until the deque is destroyed; but a large one gives its pages
+ *   back at once, and then reads as zero: a thief looks at the ring again
+ *   after it has read slots, and starts anew if it is not the same.
+ * - A large ring that has become empty gives its pages back too, for a
+ *   burst of a million tasks would leave 8 MB behind.  Who reads its slots
+ *   then has seen an older head, so its compare-and-swap fails.
  *
  * First in first out, unlike Chase and Lev: threads are peers that expect
  * their turn, not subtasks of the one that pushed them.  The price is that
@@ -35,35 +39,55 @@
 
 #define RING_FIRST 256
 #define STEAL_MAX 128
+#define LARGE_RING_BYTES ((size_t)64 * 1024)
+#define TRIM_AFTER 65536 /* pushes since the last time */
 
-struct ring {
-    struct ring *previous; /* the one it replaced; freed at the end */
-    uint64_t mask;
-    struct task *_Atomic slots[];
-};
+static size_t ring_bytes(const struct ring *ring)
+{
+    return sizeof *ring + (ring->mask + 1) * sizeof ring->slots[0];
+}
+
+/* Large rings are pages of their own, small ones blocks of the heap. */
+static bool is_large(const struct ring *ring)
+{
+    return ring_bytes(ring) >= LARGE_RING_BYTES;
+}
 
 static struct ring *ring_new(uint64_t size, struct ring *previous)
 {
-    struct ring *ring = memory_alloc(sizeof *ring
-                                     + size * sizeof ring->slots[0]);
+    struct ring model = {.previous = previous, .mask = size - 1};
+    struct ring *ring;
+    if (!is_large(&model)) {
+        ring = memory_alloc(ring_bytes(&model));
+    } else {
+        ring = memory_reserve(ring_bytes(&model));
+        if (ring && memory_commit(ring, ring_bytes(&model)) != 0) {
+            memory_release(ring, ring_bytes(&model));
+            return NULL;
+        }
+    }
     if (ring) {
-        ring->previous = previous;
-        ring->mask = size - 1;
+        ring->previous = model.previous;
+        ring->mask = model.mask;
     }
     return ring;
 }
 
-/* Relaxed throughout: tail (C) publishes what a slot holds. */
-static struct task *slot_get(struct ring *ring, uint64_t i)
+static void ring_free(struct ring *ring)
 {
-    return atomic_load_explicit(&ring->slots[i & ring->mask],
-                                memory_order_relaxed);
+    if (is_large(ring))
+        memory_release(ring, ring_bytes(ring));
+    else
+        memory_free(ring);
 }
 
-static void slot_set(struct ring *ring, uint64_t i, struct task *task)
+/* All pages but the first, which has the size. */
+static void discard_slots(struct ring *ring)
 {
-    atomic_store_explicit(&ring->slots[i & ring->mask], task,
-                          memory_order_relaxed);
+    if (is_large(ring))
+        memory_discard((char *)ring + PAGE_SIZE_BYTES,
+                       ring_bytes(ring) / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES
+                           - PAGE_SIZE_BYTES);
 }
 
 int deque_init(struct deque *d)
@@ -80,57 +104,35 @@ void deque_destroy(struct deque *d)
     struct ring *ring = atomic_load_explicit(&d->ring, memory_order_relaxed);
     while (ring) {
         struct ring *previous = ring->previous;
-        memory_free(ring);
+        ring_free(ring);
         ring = previous;
     }
 }
 
-static struct ring *grow(struct deque *d, struct ring *old, uint64_t head,
-                         uint64_t tail)
+void deque_trim(struct deque *d)
 {
+    uint64_t tail = atomic_load_explicit(&d->tail, memory_order_relaxed);
+    if (tail - d->trimmed < TRIM_AFTER)
+        return;
+    d->trimmed = tail;
+    if (deque_is_empty(d))
+        discard_slots(atomic_load_explicit(&d->ring, memory_order_relaxed));
+}
+
+struct ring *deque_grow(struct deque *d)
+{
+    uint64_t head = atomic_load_explicit(&d->head, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&d->tail, memory_order_relaxed);
+    struct ring *old = atomic_load_explicit(&d->ring, memory_order_relaxed);
     struct ring *ring = ring_new((old->mask + 1) * 2, old);
     if (!ring)
         return NULL;
     for (uint64_t i = head; i < tail; i++)
-        slot_set(ring, i, slot_get(old, i));
+        ring_set(ring, i, ring_get(old, i));
     /* Publishes the copies; pairs with the acquire of deque_steal. */
     atomic_store_explicit(&d->ring, ring, memory_order_release);
+    discard_slots(old);
     return ring;
-}
-
-bool deque_push(struct deque *d, struct task *task)
-{
-    /* Relaxed: tail and ring are the owner's, and an old head only makes
-     * the ring look fuller than it is. */
-    uint64_t tail = atomic_load_explicit(&d->tail, memory_order_relaxed);
-    uint64_t head = atomic_load_explicit(&d->head, memory_order_relaxed);
-    struct ring *ring = atomic_load_explicit(&d->ring, memory_order_relaxed);
-    if (unlikely(tail - head > ring->mask)) {
-        ring = grow(d, ring, head, tail);
-        if (!ring)
-            return false;
-    }
-    slot_set(ring, tail, task);
-    /* (C) publishes the slot and the task; pairs with deque_steal (D). */
-    atomic_store_explicit(&d->tail, tail + 1, memory_order_release);
-    return true;
-}
-
-struct task *deque_pop(struct deque *d)
-{
-    uint64_t tail = atomic_load_explicit(&d->tail, memory_order_relaxed);
-    uint64_t head = atomic_load_explicit(&d->head, memory_order_relaxed);
-    struct ring *ring = atomic_load_explicit(&d->ring, memory_order_relaxed);
-    while (head < tail) {
-        struct task *task = slot_get(ring, head);
-        /* seq_cst: orders the owner's push before its later look at the
-         * sleepers, see pool.c.  The task itself was the owner's own. */
-        if (likely(atomic_compare_exchange_weak_explicit(
-                &d->head, &head, head + 1, memory_order_seq_cst,
-                memory_order_relaxed)))
-            return task;
-    }
-    return NULL;
 }
 
 struct task *deque_steal(struct deque *victim, struct deque *to,
@@ -153,7 +155,13 @@ struct task *deque_steal(struct deque *victim, struct deque *to,
         if (n > STEAL_MAX)
             n = STEAL_MAX;
         for (uint64_t i = 0; i < n; i++)
-            batch[i] = slot_get(ring, head + i);
+            batch[i] = ring_get(ring, head + i);
+        /* The fence orders the slots before the second look at the ring;
+         * pairs with the store in deque_grow, which comes before the pages
+         * go. */
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&victim->ring, memory_order_relaxed) != ring)
+            continue;
         if (!atomic_compare_exchange_strong_explicit(
                 &victim->head, &head, head + n, memory_order_seq_cst,
                 memory_order_relaxed))
@@ -164,13 +172,4 @@ struct task *deque_steal(struct deque *victim, struct deque *to,
         *stolen += (unsigned)n;
         return batch[0];
     }
-}
-
-struct task *deque_peek(struct deque *d, unsigned i)
-{
-    uint64_t head = atomic_load_explicit(&d->head, memory_order_relaxed) + i;
-    if (head >= atomic_load_explicit(&d->tail, memory_order_relaxed))
-        return NULL;
-    return slot_get(atomic_load_explicit(&d->ring, memory_order_relaxed),
-                    head);
 }

@@ -105,19 +105,6 @@ void pool_wake_one(struct pool *pool)
         monitor_wake(pool);
 }
 
-/* The carrier is about to run a task and has just done a full fence (the
- * compare-and-swap that took it): if it leaves work behind, others may be
- * needed. */
-void pool_wake_for(struct carrier *carrier)
-{
-    struct pool *pool = carrier->pool;
-    fence_after_rmw();
-    if (unlikely(atomic_load_explicit(&pool->awake, memory_order_relaxed)
-                 < pool->parallelism)
-        && !deque_is_empty(&carrier->queue))
-        pool_wake_if_needed(pool);
-}
-
 bool pool_has_work(struct pool *pool)
 {
     if (!submission_is_empty(&pool->submissions))

@@ -19,12 +19,8 @@ struct pool;
 
 /* What the floor above lends to a pool. */
 struct pool_client {
-    /* Runs a task on the calling carrier; the task may be gone or queued
-     * anew when it returns. */
-    void (*run)(struct carrier *carrier, struct task *task);
-    /* Bring a task that will run soon, and one that will run next, into the
-     * cache; either may be NULL. */
-    void (*prefetch)(const struct task *soon, const struct task *next);
+    /* Runs the tasks that carrier_next hands out until that returns NULL. */
+    void (*work)(struct carrier *carrier);
     /* Looks for events and expired timers and pushes what they wake to the
      * carrier.  Waits for the first until deadline_ns (0: not at all).
      * Several carriers may call it; only one at a time with a deadline. */
@@ -90,6 +86,15 @@ struct carrier *carrier_self(void);
 struct pool *carrier_pool(const struct carrier *carrier);
 unsigned carrier_number(const struct carrier *carrier); /* 0.. in its pool */
 struct carrier *pool_carrier(struct pool *pool, unsigned number); /* or NULL */
+
+/* The next task for the calling carrier, which sleeps until there is one;
+ * NULL: the pool stops.  The task last handed out may be gone or queued
+ * anew. */
+struct task *carrier_next(struct carrier *carrier);
+
+/* What it will hand out next, and soon after, as far as that is known now:
+ * for prefetching.  NULL, or a task that may be gone. */
+struct task *carrier_peek(struct carrier *carrier, unsigned distance);
 
 /* Puts a task at the end of the calling carrier's own queue.  No wake-up:
  * the carrier looks at its queue next, and sees to that. */

@@ -1,21 +1,8 @@
 /*
- * continuation.c - mounting, yielding and ending.
+ * continuation.c - mounting and ending.
  *
- * What happens around a switch, on which stack, in this order:
- *
- *   run     [runner]  the home is claimed, others' frames frozen, c's thawed
- *   switch  ------->  c goes on
- *   yield   [c]       the chain is unlinked: what ran c is current again
- *   switch  <-------  the runner goes on
- *   settle  [runner]  eager: frames frozen; else memory for a freeze found;
- *                     the home is released, and its waiters resubmitted
- *
- * So nobody can mount c, or copy its frames, before it has left its stack.
- *
- * A chain.  A runs B, B runs C: C->link == B, B->link == A, A->link == NULL
- * (a native stack runs A).  yield(A) in C makes A->link = C, the innermost,
- * and leaves the links of B and C alone; run(A) takes C from there, puts
- * its own runner in A->link, and goes on in C.
+ * The hot path is in mount.h; here is all that is done more rarely: the
+ * home of a new continuation, the clearing of a shared one, the end.
  *
  * The state is plain: whoever calls run must have a right to.  For threads
  * that follows from their word (vthread.c), for bare continuations a flag
@@ -27,32 +14,14 @@
 
 #include "continuation/chunk.h"
 #include "continuation/freeze_thaw.h"
-#include "continuation/switch.h"
+#include "continuation/mount.h"
 #include "continuation/verify.h"
 #include "platform/panic.h"
 
 enum freeze_mode continuation_freeze_mode;
 void (*continuation_home_released)(struct stack_waiter *oldest);
 
-/* What an OS thread knows of the continuations it has mounted. */
-struct mount_point {
-    struct continuation *current; /* innermost running, or NULL */
-    void *native_sp;              /* of the stack that ran the outermost */
-    struct sanitizer_stack native;
-    bool is_entered;
-    struct continuation_counts counts;
-};
-
-static __thread struct mount_point mount_point;
-
-/* Out of line and opaque: after a switch the OS thread may be another, and
- * a compiler would keep the address of a thread-local across it. */
-__attribute__((noinline)) static struct mount_point *here(void)
-{
-    struct mount_point *mp = &mount_point;
-    __asm__ volatile("" : "+r"(mp));
-    return mp;
-}
+__thread struct mount_point mount_point;
 
 static void count(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -64,7 +33,7 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
 
 struct continuation_counts *continuation_counts_self(void)
 {
-    return &here()->counts;
+    return &mount_point_self()->counts;
 }
 
 /* ---- Set-up ------------------------------------------------------------- */
@@ -159,7 +128,7 @@ static enum run_status occupy(struct continuation *c,
     struct continuation *resident = home->resident;
     if (resident != c) {
         if (resident) {
-            struct mount_point *mp = here();
+            struct mount_point *mp = mount_point_self();
             freeze(resident);
             count(&mp->counts.freezes, 1);
             count(&mp->counts.frozen_bytes, resident->frozen_bytes);
@@ -172,81 +141,31 @@ static enum run_status occupy(struct continuation *c,
     return RUN_RETURNED;
 }
 
-/* First on every new stack. */
-static void begin(void *continuation)
-{
-    struct continuation *c = continuation;
-    sanitizer_switched(&c->sanitizer);
-    c->kind->main(c);
-    panic("a continuation's main function has returned");
-}
-
-static enum run_status enter(struct continuation *c,
-                             struct stack_waiter *waiter)
+enum run_status mount_enter(struct continuation *c,
+                            struct stack_waiter *waiter)
 {
     if (unlikely(!c->home) && !find_home(c))
         return RUN_NO_MEMORY;
     if (!(c->flags & CONTINUATION_HAS_OWN)) {
         enum run_status status = occupy(c, waiter);
-        if (unlikely(status != RUN_RETURNED))
+        if (unlikely(status != RUN_RETURNED)) {
+            /* c may be running elsewhere by now. */
+            if (status == RUN_WAITS)
+                count(&mount_point_self()->counts.home_waits, 1);
             return status;
+        }
     } else if (unlikely(c->flags & CONTINUATION_HIDDEN)
                && c->state != CONTINUATION_NEW) {
         verify_show(c);
     }
     if (unlikely(c->state == CONTINUATION_NEW)) {
-        c->sp = switch_prepare(c->home->top, begin, c);
+        c->sp = switch_prepare(c->home->top, c->kind->main, c);
         c->link = c;
     }
     return RUN_RETURNED;
 }
 
-/* ---- Switching ---------------------------------------------------------- */
-
-static struct sanitizer_stack *sanitizer_of(struct mount_point *mp,
-                                            struct continuation *c)
-{
-    return c ? &c->sanitizer : &mp->native;
-}
-
-/* Sanitizer builds only: else its result is unused and it is not there. */
-static size_t stack_range(const struct continuation *c, const void **bottom)
-{
-    *bottom = c ? c->home->bottom : NULL;
-    return c ? run_stack_size(c->home) : 0;
-}
-
-/* From c (NULL: the native stack), which runs now, to `to`, which has been
- * made current.  A native stack stays with its OS thread, so mp is right
- * afterwards where it is used. */
-__attribute__((always_inline)) static inline uintptr_t
-change_stack(struct mount_point *mp, struct continuation *c,
-             struct continuation *to, uintptr_t value)
-{
-    const void *bottom;
-    size_t size_bytes = stack_range(to, &bottom);
-    sanitizer_switch(sanitizer_of(mp, c), sanitizer_of(mp, to), bottom,
-                     size_bytes);
-    value = switch_stacks(c ? &c->sp : &mp->native_sp,
-                          to ? to->sp : mp->native_sp, value);
-    sanitizer_switched(sanitizer_of(mp, c));
-    return value;
-}
-
-/* Lets c go on, from whatever runs here, until it yields or ends. */
-static uintptr_t resume(struct continuation *c, uintptr_t value)
-{
-    struct mount_point *mp = here();
-    struct continuation *runner = mp->current;
-    struct continuation *inner = c->link;
-    if (unlikely(!mp->is_entered))
-        continuation_thread_enter();
-    count(&mp->counts.mounts, 1);
-    c->link = runner;
-    c->state = CONTINUATION_MOUNTED;
-    mp->current = inner;
-    return change_stack(mp, runner, inner, value);
-}
+/* ---- After a switch ------------------------------------------------------ */
 
 /* c has ended: its home is free for others. */
 static void settle_done(struct continuation *c)
@@ -263,8 +182,7 @@ static void settle_done(struct continuation *c)
     run_stack_give_back(home);
 }
 
-/* c has left its stack.  False: it could not be unmounted. */
-static bool settle(struct continuation *c)
+bool mount_settle(struct continuation *c)
 {
     if (c->state == CONTINUATION_DONE) {
         settle_done(c);
@@ -288,40 +206,9 @@ static bool settle(struct continuation *c)
     return true;
 }
 
-enum run_status continuation_resume(struct continuation *c,
-                                    uintptr_t *value)
-{
-    *value = resume(c, *value);
-    return likely(settle(c)) ? RUN_RETURNED : RUN_UNSETTLED;
-}
-
-enum run_status continuation_run(struct continuation *c,
-                                 struct stack_waiter *waiter,
-                                 uintptr_t *value)
-{
-    enum run_status status = enter(c, waiter);
-    if (unlikely(status != RUN_RETURNED)) {
-        if (status == RUN_WAITS)
-            count(&here()->counts.home_waits, 1);
-        return status;
-    }
-    return continuation_resume(c, value);
-}
-
-uintptr_t continuation_yield(struct continuation *c, uintptr_t value)
-{
-    struct mount_point *mp = here();
-    struct continuation *inner = mp->current;
-    struct continuation *runner = c->link;
-    c->link = inner;
-    c->state = CONTINUATION_UNMOUNTED;
-    mp->current = runner;
-    return change_stack(mp, inner, runner, value);
-}
-
 _Noreturn void continuation_end(struct continuation *c, uintptr_t value)
 {
-    struct mount_point *mp = here();
+    struct mount_point *mp = mount_point_self();
     struct continuation *runner = c->link;
     /* What c was running when it ended ends with it. */
     for (struct continuation *i = mp->current; i != c; i = i->link)
@@ -329,8 +216,8 @@ _Noreturn void continuation_end(struct continuation *c, uintptr_t value)
     c->state = CONTINUATION_DONE;
     mp->current = runner;
     const void *bottom;
-    size_t size_bytes = stack_range(runner, &bottom);
-    sanitizer_switch(NULL, sanitizer_of(mp, runner), bottom, size_bytes);
+    size_t size_bytes = mount_range(runner, &bottom);
+    sanitizer_switch(NULL, mount_sanitizer(mp, runner), bottom, size_bytes);
     switch_stacks_final(runner ? runner->sp : mp->native_sp, value);
 }
 
@@ -338,7 +225,7 @@ _Noreturn void continuation_end(struct continuation *c, uintptr_t value)
 
 struct continuation *continuation_current(void)
 {
-    return here()->current;
+    return mount_point_self()->current;
 }
 
 bool continuation_own_home(struct continuation *c)
@@ -359,7 +246,7 @@ bool continuation_contains(const struct continuation *c, const void *address)
 
 void continuation_thread_enter(void)
 {
-    struct mount_point *mp = here();
+    struct mount_point *mp = mount_point_self();
     if (mp->is_entered)
         return;
     mp->is_entered = true;
@@ -368,5 +255,5 @@ void continuation_thread_enter(void)
 
 void continuation_thread_leave(void)
 {
-    here()->is_entered = false;
+    mount_point_self()->is_entered = false;
 }

@@ -34,8 +34,9 @@ struct chunk;
 
 /* What continuations of one kind have in common. */
 struct continuation_kind {
-    /* The whole of it, called with the continuation; ends with
-     * continuation_end, never returns. */
+    /* The whole of it, called with the continuation; begins with
+     * continuation_begun, ends with continuation_end, never returns.  Its
+     * frame is part of what every parked thread keeps. */
     void (*main)(void *continuation);
     /* For reports: "thread 5 'reader'".  Safe in a signal handler. */
     void (*describe)(const struct continuation *c, char *buffer,
@@ -117,21 +118,24 @@ int continuation_take_own_home(struct continuation *c,
 /* Gives back home and chunk; it is not mounted. */
 void continuation_teardown(struct continuation *c);
 
-/* Mounts c (NEW or UNMOUNTED), lets it go on with *value, and returns when
- * it yields or ends, with what it said in *value.  With RUN_WAITS, RUN_BUSY
- * and RUN_NO_MEMORY nothing has happened; after RUN_WAITS c may be running
- * elsewhere already. */
-enum run_status continuation_run(struct continuation *c,
-                                 struct stack_waiter *waiter,
-                                 uintptr_t *value);
+/* Three that are in mount.h, for they are inline:
+ *
+ * continuation_run mounts c (NEW or UNMOUNTED), lets it go on with *value,
+ * and returns when it yields or ends, with what it said in *value.  With
+ * RUN_WAITS, RUN_BUSY and RUN_NO_MEMORY nothing has happened; after
+ * RUN_WAITS c may be running elsewhere already.
+ *
+ * continuation_resume does the same after RUN_UNSETTLED.
+ *
+ * continuation_yield unmounts from the running continuation out to c, which
+ * is mounted here; its runner gets value.  Returns what the next run
+ * passes. */
 
-/* The same after RUN_UNSETTLED. */
-enum run_status continuation_resume(struct continuation *c,
-                                    uintptr_t *value);
-
-/* Unmounts from the running continuation out to `c`, whose runner gets
- * `value`.  Returns what the next run passes.  c is mounted here. */
-uintptr_t continuation_yield(struct continuation *c, uintptr_t value);
+/* The first thing on a new stack. */
+static inline void continuation_begun(struct continuation *c)
+{
+    sanitizer_switched(&c->sanitizer);
+}
 
 /* Ends the running continuation, which must be c; the runner gets value. */
 _Noreturn void continuation_end(struct continuation *c, uintptr_t value);

@@ -10,7 +10,7 @@
 
 #include <vthread.h>
 
-#include "continuation/continuation.h"
+#include "continuation/mount.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
 #include "scheduler.h"
@@ -34,6 +34,7 @@ static struct vthread_continuation *bare_of(const struct continuation *c)
 static void bare_main(void *continuation)
 {
     struct vthread_continuation *c = continuation;
+    continuation_begun(&c->continuation);
     c->fn(c->argument);
     continuation_end(&c->continuation, 0);
 }
@@ -146,11 +147,14 @@ int vthread_continuation_run(vthread_continuation_t *c)
     if (err != 0)
         return err;
     uintptr_t value = 0;
-    enum run_status status = continuation_run(&c->continuation, NULL, &value);
+    continuation_thread_enter();
+    enum run_status status = continuation_run(mount_point_self(),
+                                              &c->continuation, NULL, &value);
     while (status == RUN_UNSETTLED) {
         /* The yield goes back to who called it, with ENOMEM. */
         value = ENOMEM;
-        status = continuation_resume(&c->continuation, &value);
+        status = continuation_resume(mount_point_self(), &c->continuation,
+                                     &value);
     }
     leave(c);
     switch (status) {

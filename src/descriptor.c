@@ -238,22 +238,17 @@ static int find_kind(int fd, enum descriptor_kind *kind)
     }
     if (err != ENOTSOCK || fstat(fd, &status) != 0)
         return err == ENOTSOCK ? errno : err;
-    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)
-        || S_ISBLK(status.st_mode))
-        *kind = KIND_IN_PLACE;
-    else
-        *kind = S_ISFIFO(status.st_mode) ? KIND_PIPE : KIND_OTHER;
+    bool in_place = S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)
+                    || S_ISBLK(status.st_mode);
+    *kind = in_place ? KIND_IN_PLACE : KIND_OTHER;
     return 0;
 }
 
-/* A pipe in packet mode gives one packet for each read. */
-static int make_nonblocking(int fd, enum descriptor_kind *kind)
+static int make_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0)
         return errno;
-    if (*kind == KIND_PIPE && flags & O_DIRECT)
-        *kind = KIND_OTHER;
     if (flags & O_NONBLOCK)
         return 0;
     return fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : errno;
@@ -271,7 +266,7 @@ static int set_up(struct descriptor *d, int fd)
     if (err != 0 || state_kind(look(d, DIRECTION_READ)) == KIND_IN_PLACE)
         return err;
     if (kind != KIND_IN_PLACE)
-        err = make_nonblocking(fd, &kind);
+        err = make_nonblocking(fd);
     if (err == 0)
         set_state(d, generation_of(d), kind);
     return err;

@@ -30,11 +30,11 @@ enum direction { DIRECTION_READ, DIRECTION_WRITE };
 enum descriptor_kind {
     KIND_UNKNOWN,  /* nothing: descriptor_set_up comes first */
     KIND_IN_PLACE, /* a regular file and the like: never waits */
-    KIND_TCP,      /* of these three, a short read has taken all there is */
-    KIND_PIPE,
-    KIND_UNIX,     /* provided that no control data came with it */
+    KIND_TCP,      /* a short read has taken all there is */
+    KIND_UNIX,     /* a stream: so it has if no control data came with it */
     KIND_STREAM,   /* a socket of some other stream protocol */
-    KIND_OTHER,    /* datagrams, listening, eventfds, terminals... */
+    KIND_OTHER,    /* datagrams, pipes (which may be in packet mode: the
+                      reader cannot tell), eventfds, terminals... */
 };
 
 /*

@@ -25,7 +25,6 @@
 #include "platform/memory.h"
 #include "running.h"
 #include "scheduler.h"
-#include "settings.h"
 #include "thread.h"
 
 static uint64_t set_flags(struct thread *t, uint64_t flags)
@@ -70,10 +69,14 @@ _Noreturn void vthread_exit(void *result)
 
 /* ---- The beginning ------------------------------------------------------ */
 
+/* Asks afterwards who it was, for a variable kept across the whole life of
+ * the thread would be eight bytes of every parked one. */
 static void thread_main(void *continuation)
 {
     struct thread *self = thread_of_continuation(continuation);
-    end(self, self->fn(self->argument));
+    continuation_begun(&self->continuation);
+    void *result = self->fn(self->argument);
+    end(local_self()->thread, result);
 }
 
 const struct continuation_kind thread_kind = {
@@ -84,13 +87,15 @@ const struct continuation_kind thread_kind = {
     .inline_bytes = INLINE_CHUNK_BYTES,
 };
 
+bool running_migrates;
+
 void running_requeue(struct local *here, struct thread *t)
 {
     uint64_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
     if (unlikely(word & THREAD_BOUND_ONE)
         && t->continuation.state != CONTINUATION_NEW)
         pool_submit_to(here->carrier, &t->task);
-    else if (unlikely(settings_get()->migrate_always))
+    else if (unlikely(running_migrates))
         running_migrate(here->scheduler, t);
     else
         carrier_requeue(here->carrier, &t->task);

@@ -7,6 +7,8 @@
 #ifndef LOCAL_H
 #define LOCAL_H
 
+#include "platform/thread_local.h"
+
 struct carrier;
 struct thread;
 struct station;
@@ -20,6 +22,8 @@ struct local {
     struct vthread_scheduler *scheduler;
 };
 
-struct local *local_self(void);
+extern __attribute__((visibility("hidden"))) __thread struct local local;
+
+THREAD_LOCAL_SELF(struct local, local_self, local)
 
 #endif

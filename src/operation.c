@@ -66,7 +66,7 @@ static bool has_emptied(const struct operation *op)
 {
     if (op->result <= 0 || op->state & STATE_HANGUP || !is_short(op))
         return false;
-    return op->kind == KIND_TCP || op->kind == KIND_PIPE
+    return op->kind == KIND_TCP
            || (op->kind == KIND_UNIX && !op->has_control);
 }
 

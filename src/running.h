@@ -15,8 +15,11 @@
 #define SAYS_YIELD ((uintptr_t)0)
 #define SAYS_END UINTPTR_MAX
 
-/* The pool's run function: the task is a thread. */
-void running_run(struct carrier *carrier, struct task *task);
+/* VTHREAD_MIGRATE=always; set at the start. */
+extern bool running_migrates;
+
+/* What a carrier does all day. */
+void running_work(struct carrier *carrier);
 
 /* The thread goes to the end of the carrier's queue. */
 void running_requeue(struct local *here, struct thread *t);

@@ -44,18 +44,6 @@ struct vthread_scheduler *scheduler_at(uint8_t number)
 
 /* ---- What the pool asks for --------------------------------------------- */
 
-static void prefetch(const struct task *soon, const struct task *next)
-{
-    const char *object = (const char *)soon;
-    if (object) {
-        __builtin_prefetch(object, 1);
-        __builtin_prefetch(object + 2 * CACHE_LINE, 1);
-        __builtin_prefetch(object + 3 * CACHE_LINE, 1);
-    }
-    if (next)
-        __builtin_prefetch(((const struct thread *)next)->continuation.sp, 1);
-}
-
 static void resubmit_all(struct task *task)
 {
     while (task) {
@@ -145,8 +133,7 @@ static void carrier_leave(struct carrier *carrier)
 }
 
 static const struct pool_client client = {
-    .run = running_run,
-    .prefetch = prefetch,
+    .work = running_work,
     .poll = poll_events,
     .poll_interrupt = interrupt_poll,
     .next_deadline = next_deadline,
@@ -254,6 +241,7 @@ static int start_engine(unsigned parallelism)
     if (is_started)
         return run_stack_grow_common(homes_wanted(parallelism));
     const struct settings *settings = settings_get();
+    running_migrates = settings->migrate_always;
     continuation_freeze_mode = settings->freeze;
     continuation_home_released = resubmit_waiters;
     int err = continuation_init(settings->own_limit,

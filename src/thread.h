@@ -50,7 +50,7 @@ struct scheduler;
 /* What it is. */
 #define THREAD_PLATFORM 0x1000u
 #define THREAD_BOUND_ONE 0x2000u /* stays on thread->carrier */
-#define THREAD_FREE 0x4000u      /* no thread: see thread_table.c */
+#define THREAD_FREE 0x20000u     /* no thread: see thread_table.c */
 
 /* Field letters: I before publication, O the thread itself or its carrier,
  * W under the wheel's lock, L under the lock of the list it waits in,
@@ -77,7 +77,7 @@ struct thread {
     uint8_t scheduler;      /* I: number of its scheduler; 0: none */
     uint8_t carrier;        /* O: the one it is bound to */
     uint8_t wheel;          /* W: number of the carrier whose wheel it is on */
-    uint8_t spare;
+    bool sleeps;            /* O: the deadline is what it waits for */
 
     unsigned char chunk[INLINE_CHUNK_BYTES];
 } __attribute__((aligned(CACHE_LINE)));

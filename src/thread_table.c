@@ -77,9 +77,9 @@ struct batch {
 };
 
 struct cache {
-    struct batch batch;           /* taken from and added to */
-    struct batch spare;           /* empty or full */
-    uint32_t fresh, fresh_end;    /* numbers never used */
+    struct batch batch;        /* taken from and added to */
+    struct batch spare;        /* empty or full */
+    uint32_t fresh, fresh_end; /* numbers never used */
     bool entered;
 };
 
@@ -87,11 +87,11 @@ struct thread *thread_table;
 
 static struct {
     struct os_lock lock;
-    struct cache shared;          /* L: for OS threads that have none */
-    struct thread *full;          /* L: batches, linked by wait_on */
-    size_t capacity;              /* I */
-    size_t committed_bytes;       /* L */
-    _Atomic uint32_t size;        /* A: written under the lock */
+    struct cache shared;    /* L: for OS threads that have none */
+    struct thread *full;    /* L: batches, linked by wait_on */
+    size_t capacity;        /* I */
+    size_t committed_bytes; /* L */
+    _Atomic uint32_t size;  /* A: written under the lock */
 } pool;
 
 static _Thread_local struct cache own;

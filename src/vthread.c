@@ -53,13 +53,13 @@
 #include <sched.h>
 
 #include "carrier/pool.h"
+#include "continuation/mount.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 #include "platform/panic.h"
 #include "running.h"
 #include "scheduler.h"
-#include "settings.h"
 #include "thread.h"
 #include "timer.h"
 
@@ -67,14 +67,7 @@
 #define WAIT_FLAGS (WAIT_MODES | THREAD_CANCELLABLE | THREAD_KERNEL)
 #define WAIT_RESULTS (THREAD_TIMEOUT | THREAD_CANCELED)
 
-static __thread struct local local;
-
-__attribute__((noinline)) struct local *local_self(void)
-{
-    struct local *l = &local;
-    __asm__ volatile("" : "+r"(l));
-    return l;
-}
+__thread struct local local;
 
 /* ---- The word ----------------------------------------------------------- */
 
@@ -96,11 +89,15 @@ static void clear(struct thread *t, uint64_t flags)
     atomic_fetch_and_explicit(&t->word, ~flags, memory_order_relaxed);
 }
 
-static int result_of(uint64_t word)
+/* What the thread is told, or would be, of how its last wait ended.  For a
+ * sleeper the deadline is what it waits for. */
+static int result_of(const struct thread *t, uint64_t word)
 {
     if (likely(!(word & WAIT_RESULTS)))
         return 0;
-    return word & THREAD_TIMEOUT ? ETIMEDOUT : ECANCELED;
+    if (word & THREAD_CANCELED)
+        return ECANCELED;
+    return t->sleeps ? 0 : ETIMEDOUT;
 }
 
 /* What ends a wait of these flags before it begins.  Stores the word as it
@@ -170,17 +167,22 @@ static int wait_in_kernel(struct thread *t, uint64_t flags,
 {
     if (publish_wait(t, flags | THREAD_KERNEL))
         sleep_while_waiting(t, deadline_ns);
-    return result_of(word_of(t));
+    return result_of(t, word_of(t));
 }
 
 /* ---- A carrier and a thread --------------------------------------------- */
 
 /* Before the thread goes on: nothing of the last wait may follow it. */
-static void end_wait(struct thread *t)
+static uintptr_t before_run(struct local *here, struct thread *t,
+                            uint64_t word)
 {
-    struct vthread_scheduler *s = scheduler_at(t->scheduler);
-    wheel_cancel(&scheduler_station(s, t->wheel)->wheel, t);
-    clear(t, THREAD_TIMED);
+    if (word & THREAD_TIMED) {
+        wheel_cancel(&scheduler_station(here->scheduler, t->wheel)->wheel, t);
+        clear(t, THREAD_TIMED);
+    }
+    if (word & THREAD_BOUND_ONE && t->continuation.state == CONTINUATION_NEW)
+        t->carrier = (uint8_t)carrier_number(here->carrier);
+    return (uintptr_t)result_of(t, word);
 }
 
 /* The thread has left its stack and wants to wait.  It may be running
@@ -216,10 +218,11 @@ static void wait_with(struct local *here, struct thread *t, uint64_t flags)
 static enum run_status run_again(struct thread *t, enum run_status status,
                                  uintptr_t *value)
 {
-    *value = (uintptr_t)result_of(word_of(t));
+    *value = (uintptr_t)result_of(t, word_of(t));
+    struct mount_point *mp = mount_point_self();
     if (status == RUN_UNSETTLED)
-        return continuation_resume(&t->continuation, value);
-    while ((status = continuation_run(&t->continuation, NULL, value))
+        return continuation_resume(mp, &t->continuation, value);
+    while ((status = continuation_run(mp, &t->continuation, NULL, value))
            == RUN_BUSY)
         sched_yield();
     return status;
@@ -245,27 +248,52 @@ static void after_run(struct local *here, struct thread *t,
         running_requeue(here, t);
 }
 
-/* The pool's run function. */
-void running_run(struct carrier *carrier, struct task *task)
+/* Mounts the thread for as long as it runs without waiting. */
+__attribute__((always_inline)) static inline void
+run(struct local *here, struct mount_point *mp, struct thread *t)
 {
-    struct local *here = &local;
-    struct thread *t = (struct thread *)task;
     uint64_t word = word_of(t);
-    if (word & THREAD_TIMED)
-        end_wait(t);
-    if (unlikely(word & THREAD_BOUND_ONE)
-        && t->continuation.state == CONTINUATION_NEW)
-        t->carrier = (uint8_t)carrier_number(carrier);
-    uintptr_t value = (uintptr_t)result_of(word);
+    uintptr_t value = 0;
+    if (unlikely(word & (THREAD_TIMED | WAIT_RESULTS | THREAD_BOUND_ONE)))
+        value = before_run(here, t, word);
     here->thread = t;
-    enum run_status status = continuation_run(&t->continuation, &t->home,
+    enum run_status status = continuation_run(mp, &t->continuation, &t->home,
                                               &value);
     here->thread = NULL;
-    if (likely(status == RUN_RETURNED || status == RUN_UNSETTLED))
+    if (likely(status == RUN_RETURNED && value == SAYS_YIELD
+               && t->continuation.pins == 0))
+        running_requeue(here, t);
+    else if (status == RUN_RETURNED || status == RUN_UNSETTLED)
         after_run(here, t, status, value);
     else if (status == RUN_NO_MEMORY)
         /* No home yet; others will give theirs back. */
         running_requeue(here, t);
+}
+
+/* While a thread runs, what the next ones will touch comes into the cache:
+ * the object first, then, when that is there, the top of its frames. */
+static void prefetch(struct carrier *carrier)
+{
+    const char *object = (const char *)carrier_peek(carrier, 3);
+    if (object) {
+        __builtin_prefetch(object, 1);
+        __builtin_prefetch(object + 2 * CACHE_LINE, 1);
+        __builtin_prefetch(object + 3 * CACHE_LINE, 1);
+    }
+    const struct thread *next = (struct thread *)carrier_peek(carrier, 0);
+    if (next)
+        __builtin_prefetch(next->continuation.sp, 1);
+}
+
+void running_work(struct carrier *carrier)
+{
+    struct local *here = &local;
+    struct mount_point *mp = mount_point_self();
+    struct task *task;
+    while ((task = carrier_next(carrier)) != NULL) {
+        prefetch(carrier);
+        run(here, mp, (struct thread *)task);
+    }
 }
 
 /* ---- Waiting ------------------------------------------------------------ */
@@ -273,8 +301,9 @@ void running_run(struct carrier *carrier, struct task *task)
 /* Has `thread` leave its stack with those flags; returns how the wait
  * ended.  The last thing its callers do: their frames are gone then. */
 static int wait_with_flags(struct thread *self, uint64_t flags,
-                           uint64_t deadline_ns)
+                           uint64_t deadline_ns, bool sleeps)
 {
+    self->sleeps = sleeps;
     if (unlikely(word_of(self) & THREAD_PLATFORM))
         return wait_in_kernel(self, flags, deadline_ns);
     if (deadline_ns != VTHREAD_NEVER) {
@@ -284,28 +313,27 @@ static int wait_with_flags(struct thread *self, uint64_t flags,
     return (int)continuation_yield(&self->continuation, flags);
 }
 
-/* Takes what would end the wait at once; the result in *err. */
-static bool is_over_now(struct thread *self, uint64_t flags,
-                        uint64_t deadline_ns, int *err)
+/* Takes what would end the wait at once, and returns its result; -1: nothing
+ * does. */
+static int end_at_once(struct thread *self, uint64_t flags,
+                       uint64_t deadline_ns)
 {
     uint64_t word = word_of(self), after;
     while (is_over(word & ~(uint64_t)THREAD_ARMED, flags, &after))
-        if (change(self, &word, after)) {
-            *err = result_of(after);
-            return true;
-        }
-    *err = ETIMEDOUT;
-    return deadline_ns != VTHREAD_NEVER && deadline_ns <= clock_now_ns();
+        if (change(self, &word, after))
+            return after & THREAD_CANCELED ? ECANCELED : 0;
+    return deadline_ns != VTHREAD_NEVER && deadline_ns <= clock_now_ns()
+               ? ETIMEDOUT
+               : -1;
 }
 
 int thread_wait(struct thread *self, uint64_t deadline_ns, bool cancellable)
 {
-    int err;
     uint64_t flags = THREAD_WAITING
                      | (cancellable ? THREAD_CANCELLABLE : 0);
-    if (is_over_now(self, flags, deadline_ns, &err))
-        return err;
-    return wait_with_flags(self, flags, deadline_ns);
+    int err = end_at_once(self, flags, deadline_ns);
+    return err >= 0 ? err
+                    : wait_with_flags(self, flags, deadline_ns, false);
 }
 
 void thread_wait_out(struct thread *self)
@@ -320,7 +348,7 @@ void thread_resubmit(struct thread *t)
     if (unlikely(word_of(t) & THREAD_BOUND_ONE)
         && t->continuation.state != CONTINUATION_NEW)
         pool_submit_to(pool_carrier(s->pool, t->carrier), &t->task);
-    else if (unlikely(settings_get()->migrate_always))
+    else if (unlikely(running_migrates))
         running_migrate(s, t);
     else if (here->thread && here->carrier)
         pool_submit_next(s->pool, &t->task);
@@ -377,11 +405,10 @@ int vthread_park_until(uint64_t deadline_ns)
     struct thread *self = thread_self();
     if (!self)
         return ENOMEM;
-    int err;
     uint64_t flags = THREAD_PARKED | THREAD_CANCELLABLE;
-    if (is_over_now(self, flags, deadline_ns, &err))
-        return err;
-    return wait_with_flags(self, flags, deadline_ns);
+    int err = end_at_once(self, flags, deadline_ns);
+    return err >= 0 ? err
+                    : wait_with_flags(self, flags, deadline_ns, false);
 }
 
 int vthread_park(void)
@@ -440,11 +467,11 @@ int vthread_sleep_until(uint64_t deadline_ns)
     struct thread *self = thread_self();
     if (!self)
         return ENOMEM;
-    int err;
     uint64_t flags = THREAD_WAITING | THREAD_CANCELLABLE;
-    if (!is_over_now(self, flags, deadline_ns, &err))
-        err = wait_with_flags(self, flags, deadline_ns);
-    return err == ETIMEDOUT ? 0 : err;
+    int err = end_at_once(self, flags, deadline_ns);
+    if (err >= 0)
+        return err == ETIMEDOUT ? 0 : err;
+    return wait_with_flags(self, flags, deadline_ns, true);
 }
 
 int vthread_sleep(uint64_t duration_ns)

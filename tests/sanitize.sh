@@ -21,5 +21,7 @@ cd "$directory"
 [ -e config.status ] ||
     "$sources/configure" --enable-sanitize="$sanitizers" "${@:4}"
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+# Everything takes longer here.
+export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-3}
 $make
-$make check
+$make check TEST_TIMEOUT=300

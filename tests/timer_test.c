@@ -501,34 +501,43 @@ static void pass_time(void)
         model.now_ns += far;
 }
 
-static void model_expired(const struct task *task)
+static void model_expired(const struct task *task, uint64_t time_ns)
 {
     int i = model_index(task);
 
     ck_assert(model.armed[i]);
-    ck_assert_uint_le(model.threads[i]->deadline_ns, model.now_ns);
+    ck_assert_uint_le(model.threads[i]->deadline_ns, time_ns);
     ck_assert_uint_ge(model.tick[i], model.order_tick);
     model.order_tick = model.tick[i];
     model.armed[i] = false;
 }
 
+/* Now, or as of a while ago: a carrier may read the clock and be late. */
+static uint64_t some_time(void)
+{
+    uint64_t ago = random_length(&model.random, 40);
+
+    if (random_below(&model.random, 4) != 0 || ago > model.now_ns)
+        return model.now_ns;
+    return model.now_ns - ago;
+}
+
 static void expire_some(unsigned limit)
 {
-    struct task *task = wheel_expire(&wheel, model.now_ns, limit);
+    uint64_t time_ns = some_time();
+    struct task *task = wheel_expire(&wheel, time_ns, limit);
 
     model.order_tick = 0;
     for (; task != NULL; task = task->next) {
         ck_assert_uint_gt(limit--, 0);
-        model_expired(task);
+        model_expired(task, time_ns);
     }
-    if (wheel_next_ns(&wheel) <= model.now_ns)
+    if (wheel_next_ns(&wheel) <= time_ns || model_count() == 0)
         return;
     /* It says that this was all: so it must have been, and with so few
      * threads it knows the next one exactly. */
-    if (model_count() == 0)
-        return;
-    ck_assert_uint_gt(model_first_tick(), model.now_ns / TICK);
-    if (model_count() <= SCAN_LIMIT)
+    ck_assert_uint_gt(model_first_tick(), time_ns / TICK);
+    if (time_ns == model.now_ns && model_count() <= SCAN_LIMIT)
         ck_assert_uint_eq(wheel_next_ns(&wheel), tick_ns(model_first_tick()));
 }
 
@@ -553,7 +562,7 @@ START_TEST(random_use_matches_a_list_of_deadlines)
     model.random = random_start("timer_test");
     for (int i = 0; i < MODEL_THREADS; i++)
         model.threads[i] = new_thread();
-    for (int round = 0; round < 1000; round++) {
+    for (int round = 0; round < 300; round++) {
         model.now_ns = random_length(&model.random, 63);
         wheel_init(&wheel, 3, model.now_ns);
         model_round();

@@ -72,10 +72,6 @@ inline wake_if_needed()
 {
     do
     :: if
-       :: searching != 0 -> break
-       :: else
-       fi;
-       if
        :: awake >= PARALLELISM -> break
        :: else
        fi;
@@ -87,32 +83,34 @@ inline wake_if_needed()
        };
        LOCK;
        has_place = awake < PARALLELISM;
-       who = NOBODY;
        if
-       :: has_place ->
-           awake++;
+       :: has_place -> awake++
+       :: else
+       fi;
+       atomic {
            if
-           :: idle[0] -> who = 0
-           :: idle[1] -> who = 1
-           :: else
+           :: has_place && idle[0] -> who = 0
+           :: has_place && idle[1] -> who = 1
+           :: else -> who = NOBODY
            fi;
            if
            :: who != NOBODY ->
                idle[who] = false;
                is_searching[who] = true
            :: else
-           fi
-       :: else
-       fi;
-       UNLOCK;
+           fi;
+           UNLOCK
+       };
        if
-       :: who != NOBODY -> signal[who] = true; break
+       :: who != NOBODY ->
+           atomic { signal[who] = true; who = 0; has_place = false };
+           break
        :: else
        fi;
        /* No place, or nobody to wake and no other to be started.  Those who
         * saw `searching` meanwhile relied on this. */
        if
-       :: has_place -> awake--
+       :: has_place -> atomic { awake--; has_place = false }
        :: else
        fi;
        searching--;
@@ -132,9 +130,7 @@ inline wake_if_needed()
        :: else
        fi
 #endif
-    od;
-    who = 0;
-    has_place = false
+    od
 }
 
 proctype busy_carrier()
@@ -163,15 +159,13 @@ proctype outsider()
 proctype sleeper(byte me)
 {
     byte who;
-    bool has_place, found;
+    bool has_place, found, was_last;
 again:
     if
     :: !is_searching[me] ->
-        is_searching[me] = true;
-        searching++
+        atomic { is_searching[me] = true; searching++ }
     :: else
     fi;
-    found = false;
     atomic {
         if
         :: submissions > 0 -> submissions--; found = true
@@ -184,16 +178,17 @@ again:
         :: else
         fi
     };
-    is_searching[me] = false;
     if
     :: found ->
         atomic {
+            is_searching[me] = false;
             searching--;
-            found = searching == 0 /* was the last */
+            was_last = searching == 0;
+            found = false
         };
 #ifndef PLANT_LAST_SEARCHER_SILENT
         if
-        :: found -> wake_if_needed()
+        :: was_last -> was_last = false; wake_if_needed()
         :: else
         fi;
 #endif
@@ -203,9 +198,8 @@ again:
         fi
     :: else
     fi;
-    searching--;
-    signal[me] = false;
-    buffered_idle[me] = true;
+    atomic { is_searching[me] = false; searching-- };
+    atomic { signal[me] = false; buffered_idle[me] = true };
 #ifndef PLANT_NO_FENCE_A
     !buffered_idle[me];
 #endif
@@ -224,13 +218,13 @@ again:
 end_asleep:
     signal[me];
 wake_up:
-    !buffered_idle[me];
-    LOCK;
-    if
-    :: idle[me] -> idle[me] = false; awake++
-    :: else
-    fi;
-    UNLOCK;
+    atomic {
+        !buffered_idle[me] && !lock ->
+        if
+        :: idle[me] -> idle[me] = false; awake++
+        :: else
+        fi
+    };
     goto again;
 end_busy:
     false
@@ -263,7 +257,9 @@ init {
         run outsider();
         run sleeper(0);
         run sleeper(1);
+#ifndef CALM
         run nobody_in_particular();
+#endif
         run quiescent()
     }
 }

@@ -1,0 +1,181 @@
+/*
+ * descriptors.h - what the tests of I/O share: pairs of descriptors of all
+ * kinds, threads, and the means to see that a thread waits.
+ */
+#ifndef TESTS_DESCRIPTORS_H
+#define TESTS_DESCRIPTORS_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <vthread.h>
+
+#include "descriptor.h"
+#include "tests/support.h"
+
+/* For threads: says nothing, and costs nothing, while it holds. */
+#define require(condition)                                                    \
+    ((condition) ? (void)0                                                    \
+                 : ck_abort_msg("%s:%d: %s", __FILE__, __LINE__, #condition))
+
+/* ---- Threads ------------------------------------------------------------ */
+
+static inline vthread_t start(void *(*fn)(void *), void *arg)
+{
+    vthread_t t;
+    int err = vthread_create(&t, NULL, fn, arg);
+    ck_assert_int_eq(err, 0);
+    return t;
+}
+
+static inline void *join(vthread_t t)
+{
+    void *result = NULL;
+    int err = vthread_join(t, &result);
+    ck_assert_int_eq(err, 0);
+    return result;
+}
+
+static inline pthread_t start_platform(void *(*fn)(void *), void *arg)
+{
+    pthread_t t;
+    ck_assert_int_eq(pthread_create(&t, NULL, fn, arg), 0);
+    return t;
+}
+
+static inline void *join_platform(pthread_t t)
+{
+    void *result;
+    ck_assert_int_eq(pthread_join(t, &result), 0);
+    return result;
+}
+
+/* Threads return errors. */
+static inline void *as_result(int err)
+{
+    return (void *)(intptr_t)err;
+}
+
+static inline int as_error(void *result)
+{
+    return (int)(intptr_t)result;
+}
+
+/* ---- Descriptors -------------------------------------------------------- */
+
+enum kind { PIPE, UNIX_STREAM, TCP, KINDS };
+
+struct pair {
+    int reader, writer;
+};
+
+static inline int listen_on_loopback(struct sockaddr_in *address, int backlog)
+{
+    socklen_t length = sizeof *address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    require(fd >= 0);
+    *address = (struct sockaddr_in){
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    require(bind(fd, (struct sockaddr *)address, length) == 0);
+    require(listen(fd, backlog) == 0);
+    require(getsockname(fd, (struct sockaddr *)address, &length) == 0);
+    return fd;
+}
+
+static inline void tcp_pair(int fds[2])
+{
+    struct sockaddr_in address;
+    int listener = listen_on_loopback(&address, 1), one = 1;
+    fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    require(fds[1] >= 0);
+    require(connect(fds[1], (struct sockaddr *)&address, sizeof address) == 0);
+    fds[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    require(fds[0] >= 0);
+    setsockopt(fds[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fds[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    close(listener);
+}
+
+/* Blocking, as the system makes them. */
+static inline struct pair open_pair(enum kind kind)
+{
+    int fds[2];
+    if (kind == PIPE)
+        require(pipe2(fds, O_CLOEXEC) == 0);
+    else if (kind == UNIX_STREAM)
+        require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+    else
+        tcp_pair(fds);
+    return (struct pair){.reader = fds[0], .writer = fds[1]};
+}
+
+static inline void close_pair(struct pair pair)
+{
+    require(vthread_close(pair.reader) == 0);
+    require(vthread_close(pair.writer) == 0);
+}
+
+/* Writes until there is no more room; returns how much went in. */
+static inline size_t fill(int fd)
+{
+    static const char zeros[4096];
+    size_t sum = 0, n;
+    while (vthread_write_until(fd, zeros, sizeof zeros, &n, 0) == 0)
+        sum += n;
+    return sum;
+}
+
+/* ---- Seeing that a thread waits ----------------------------------------- */
+
+static inline int count_waiting(int fd, enum direction direction)
+{
+    struct descriptor *d = descriptor_find(fd);
+    int count = 0;
+    if (!d)
+        return 0;
+    os_lock_acquire(&d->lock);
+    for (uint32_t n = d->waiting[direction].first; n != 0;
+         n = thread_at(n)->wait_next)
+        count++;
+    os_lock_release(&d->lock);
+    return count;
+}
+
+/* Whoever waits for the descriptor is on the list, if not in its wait. */
+static inline void await_waiting(int fd, enum direction direction, int count)
+{
+    while (count_waiting(fd, direction) != count)
+        vthread_yield();
+}
+
+static inline int count_watches(int fd)
+{
+    struct descriptor *d = descriptor_find(fd);
+    int count = 0;
+    if (!d)
+        return 0;
+    os_lock_acquire(&d->lock);
+    for (struct watch *w = d->watches; w; w = w->next)
+        count++;
+    os_lock_release(&d->lock);
+    return count;
+}
+
+static inline void await_watches(int fd, int count)
+{
+    while (count_watches(fd) != count)
+        vthread_yield();
+}
+
+#endif
