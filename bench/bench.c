@@ -74,14 +74,19 @@ double bench_median(const struct bench_samples *samples)
     return (s.values[(s.count - 1) / 2] + s.values[s.count / 2]) / 2;
 }
 
+static double pair_ns;
+
+void bench_set_pair(double ns) { pair_ns = ns; }
+
 /* The figure in pairs, or null. */
 static void print_pairs(double value, const char *unit)
 {
     const char *pair = getenv("BENCH_PAIR_NS");
-    double pair_ns = pair != NULL ? atof(pair) : 0;
 
+    if (pair_ns == 0 && pair != NULL)
+        pair_ns = atof(pair);
     if (pair_ns > 0 && strcmp(unit, "ns") == 0)
-        printf("%.3g", value / pair_ns);
+        printf("%.5g", value / pair_ns);
     else
         printf("null");
 }

@@ -42,6 +42,9 @@ void bench_report(const char *name, const struct bench_samples *samples,
 /* The same for a figure that is measured once. */
 void bench_report_one(const char *name, double value, const char *unit);
 
+/* Sets the reference for this process: pair.c has just measured it. */
+void bench_set_pair(double ns);
+
 /* ---- Options ------------------------------------------------------------ */
 
 /* --name VALUE, a number. */

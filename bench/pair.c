@@ -101,6 +101,7 @@ int main(int argc, char **argv)
     }
     bench_check(vthread_continuation_destroy(c),
                 "vthread_continuation_destroy");
+    bench_set_pair(bench_median(&naked));
     bench_report("pair", &naked, "ns");
     bench_report("pair.continuation", &engine, "ns");
     return 0;

@@ -23,12 +23,14 @@
  *                  included, to the stack pointer at the call of the sleep.
  *
  * There is no warm-up of the library: what a first million costs is what is
- * asked.  But the memory is warmed up: first a child process touches 256
- * bytes for each thread (and its frames), page by page, twice, and ends.  In a
- * virtual machine the host has then backed these pages.  The second time is
- * the kernel's share that nobody can do without:
+ * asked.  But the machine's memory is warmed up: a child process touches
+ * three times the memory that the threads will need, once in small pages and
+ * once in huge ones, and ends.  Without that, in a virtual machine the host
+ * has to find the pages first, at up to 20 us for each.  The child then takes
+ * the time of what nobody can do without:
  *
- *   park.N.floor   seconds to touch so much fresh memory on one processor
+ *   park.N.floor   seconds to touch 256 bytes for each thread, and 64 for
+ *                  each frame, in fresh small pages on one processor
  */
 #include "bench/bench.h"
 
@@ -171,12 +173,13 @@ static void *map(size_t bytes, int flags)
     return memory;
 }
 
-static double time_touch(size_t bytes)
+static double time_touch(size_t bytes, int advice)
 {
     uint64_t start_ns = bench_now_ns();
     volatile char *memory = map(bytes, MAP_PRIVATE);
     double seconds;
 
+    madvise((void *)memory, bytes, advice);
     for (size_t i = 0; i < bytes; i += 4096)
         memory[i] = 1;
     seconds = seconds_since(start_ns);
@@ -193,8 +196,9 @@ static double measure_floor(void)
     int status;
 
     if (pid == 0) {
-        time_touch(bytes);
-        *seconds = time_touch(bytes);
+        time_touch(3 * bytes, MADV_NOHUGEPAGE);
+        time_touch(3 * bytes, MADV_HUGEPAGE);
+        *seconds = time_touch(bytes, MADV_NOHUGEPAGE);
         _exit(0);
     }
     if (waitpid(pid, &status, 0) < 0 || status != 0)

@@ -358,6 +358,10 @@ static void fall_asleep(struct carrier *c)
     }
     stop_keeping_time(c);
     carrier_awake(c);
+    /* It slept until the next timer: the poller has seen to that, the futex
+     * has not. */
+    if (deadline_ns <= clock_now_ns())
+        poll_now(c);
 }
 
 /* Work that those who are awake do not see to.  With all places taken they
@@ -483,7 +487,9 @@ void carrier_block_begin(struct carrier *c)
     count(&c->blockings, 1);
     atomic_fetch_sub_explicit(&pool->awake, 1, memory_order_seq_cst);
     fence_after_rmw();
-    if (pool_has_work(pool))
+    /* Somebody must also keep time and poll while this one cannot. */
+    if (pool_has_work(pool)
+        || !atomic_load_explicit(&pool->timekeeper, memory_order_relaxed))
         pool_wake_if_needed(pool);
 }
 

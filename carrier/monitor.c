@@ -26,21 +26,58 @@ static void kick(struct pool *pool)
         carrier_signal(c);
 }
 
+/* None sleeps, but fewer are awake than may be: they start when they are
+ * needed. */
+static bool start_spare(struct pool *pool)
+{
+    pool_wake_if_needed(pool);
+    return true;
+}
+
 static bool is_timer_due(struct pool *pool)
 {
     return pool->client.next_deadline(pool) <= clock_now_ns();
 }
 
-/* True if something had to be done. */
-static bool look(struct pool *pool, uint32_t *polls)
+/* What the monitor remembers of its last look. */
+struct memory {
+    uint32_t polls;
+    uint32_t ticks[POOL_MAX_CARRIERS];
+};
+
+/* A task has been woken by one that goes on and on: it waits in the slot of
+ * that carrier, for which nobody is woken. */
+static bool is_slot_stuck(struct pool *pool, struct memory *last)
 {
-    uint32_t now = atomic_load_explicit(&pool->polls, memory_order_relaxed);
-    bool has_polled = now != *polls;
-    *polls = now;
-    if (atomic_load_explicit(&pool->idle, memory_order_relaxed) == 0
-        || atomic_load_explicit(&pool->timekeeper, memory_order_relaxed))
-        return false;
-    if (has_polled && !is_timer_due(pool) && !pool_has_work(pool))
+    bool is_stuck = false;
+    unsigned count = pool_carrier_count(pool);
+    for (unsigned i = 0; i < count; i++) {
+        struct carrier *c = pool_carrier(pool, i);
+        uint32_t tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
+        is_stuck |= tick == last->ticks[i]
+                    && atomic_load_explicit(&c->next, memory_order_relaxed);
+        last->ticks[i] = tick;
+    }
+    return is_stuck;
+}
+
+static bool is_time_kept(struct pool *pool, struct memory *last)
+{
+    uint32_t polls = atomic_load_explicit(&pool->polls, memory_order_relaxed);
+    bool has_polled = polls != last->polls;
+    last->polls = polls;
+    return atomic_load_explicit(&pool->timekeeper, memory_order_relaxed)
+           || (has_polled && !is_timer_due(pool));
+}
+
+/* True if something had to be done. */
+static bool look(struct pool *pool, struct memory *last)
+{
+    bool is_stuck = is_slot_stuck(pool, last);
+    bool is_kept = is_time_kept(pool, last);
+    if (atomic_load_explicit(&pool->idle, memory_order_relaxed) == 0)
+        return is_stuck && start_spare(pool);
+    if (!is_stuck && is_kept && !pool_has_work(pool))
         return false;
     kick(pool);
     return true;
@@ -65,6 +102,9 @@ static void rest(struct pool *pool)
         futex_wait(&pool->monitor_signal, 0, CLOCK_NEVER);
     atomic_store_explicit(&pool->monitor_sleeps, false,
                           memory_order_relaxed);
+    /* Or the timed waits to come would not wait.  seq_cst: before the look
+     * at is_stopping, which monitor_stop's caller sets before the signal. */
+    atomic_store_explicit(&pool->monitor_signal, 0, memory_order_seq_cst);
 }
 
 static void monitor_main(void *argument)
@@ -72,10 +112,10 @@ static void monitor_main(void *argument)
     struct pool *pool = argument;
     uint64_t interval = INTERVAL_MIN_NS;
     unsigned quiet_looks = 0;
-    uint32_t polls = 0;
+    struct memory last = {0};
     while (!atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst)) {
         futex_wait(&pool->monitor_signal, 0, clock_now_ns() + interval);
-        if (look(pool, &polls))
+        if (look(pool, &last))
             interval = INTERVAL_MIN_NS;
         else if (interval < INTERVAL_MAX_NS)
             interval *= 2;

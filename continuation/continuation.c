@@ -57,7 +57,7 @@ static void adopt_own(struct continuation *c, struct run_stack *stack)
 {
     c->home = stack;
     c->flags |= CONTINUATION_HAS_OWN;
-    stack->resident = c;
+    run_stack_set_resident(stack, c);
 }
 
 int continuation_take_own_home(struct continuation *c,
@@ -70,6 +70,25 @@ int continuation_take_own_home(struct continuation *c,
     return 0;
 }
 
+/* Nobody may be copying c's frames when c goes.  Who holds the claim of the
+ * home, possibly the caller itself, has copied them if they are not the
+ * resident's any more. */
+static void evacuate(struct continuation *c)
+{
+    struct run_stack *home = c->home;
+    while (!run_stack_try_claim(home)) {
+        /* Acquires the end of the copy; pairs with occupy. */
+        if (atomic_load_explicit(&home->resident, memory_order_acquire) != c)
+            return;
+        cpu_relax();
+    }
+    if (run_stack_resident(home) == c)
+        run_stack_set_resident(home, NULL);
+    struct stack_waiter *waiters = run_stack_release(home);
+    if (waiters)
+        continuation_home_released(waiters);
+}
+
 static void give_back_home(struct continuation *c)
 {
     if (!c->home)
@@ -77,14 +96,7 @@ static void give_back_home(struct continuation *c)
     if (c->flags & CONTINUATION_HIDDEN && c->state == CONTINUATION_UNMOUNTED)
         verify_show(c);
     if (c->home->is_common && !(c->flags & CONTINUATION_HAS_OWN)) {
-        /* Others may be about to freeze what lies there. */
-        while (!run_stack_try_claim(c->home))
-            cpu_relax();
-        if (c->home->resident == c)
-            c->home->resident = NULL;
-        struct stack_waiter *waiters = run_stack_release(c->home);
-        if (waiters)
-            continuation_home_released(waiters);
+        evacuate(c);
     }
     run_stack_give_back(c->home);
     c->home = NULL;
@@ -118,6 +130,14 @@ static bool find_home(struct continuation *c)
     return c->home != NULL;
 }
 
+static void freeze_and_count(struct continuation *c)
+{
+    struct continuation_counts *counts = continuation_counts_self();
+    freeze(c);
+    count(&counts->freezes, 1);
+    count(&counts->frozen_bytes, c->frozen_bytes);
+}
+
 /* Claims a common home and clears it for c. */
 static enum run_status occupy(struct continuation *c,
                               struct stack_waiter *waiter)
@@ -125,15 +145,12 @@ static enum run_status occupy(struct continuation *c,
     struct run_stack *home = c->home;
     if (!(waiter ? run_stack_claim(home, waiter) : run_stack_try_claim(home)))
         return waiter ? RUN_WAITS : RUN_BUSY;
-    struct continuation *resident = home->resident;
+    struct continuation *resident = run_stack_resident(home);
     if (resident != c) {
-        if (resident) {
-            struct mount_point *mp = mount_point_self();
-            freeze(resident);
-            count(&mp->counts.freezes, 1);
-            count(&mp->counts.frozen_bytes, resident->frozen_bytes);
-        }
-        home->resident = c;
+        if (resident)
+            freeze_and_count(resident);
+        /* Releases the copy; pairs with evacuate. */
+        atomic_store_explicit(&home->resident, c, memory_order_release);
     }
     if (c->frozen_bytes)
         thaw(c);
@@ -167,12 +184,25 @@ enum run_status mount_enter(struct continuation *c,
 
 /* ---- After a switch ------------------------------------------------------ */
 
+/* What c was running when it ended, innermost first, ends with it. */
+static void abandon_inner(struct continuation *c)
+{
+    struct continuation *inner = c->link;
+    while (inner != c) {
+        struct continuation *runner = inner->link;
+        inner->state = CONTINUATION_DONE;
+        inner->kind->abandon(inner);
+        inner = runner;
+    }
+}
+
 /* c has ended: its home is free for others. */
 static void settle_done(struct continuation *c)
 {
+    abandon_inner(c);
     struct run_stack *home = c->home;
     c->home = NULL;
-    home->resident = NULL;
+    run_stack_set_resident(home, NULL);
     sanitizer_stack_vacated(home->bottom, run_stack_size(home));
     if (!(c->flags & CONTINUATION_HAS_OWN)) {
         struct stack_waiter *waiters = run_stack_release(home);
@@ -197,8 +227,8 @@ bool mount_settle(struct continuation *c)
         return false;
     struct run_stack *home = c->home;
     if (unlikely(continuation_freeze_mode == FREEZE_EAGER)) {
-        freeze(c);
-        home->resident = NULL;
+        freeze_and_count(c);
+        run_stack_set_resident(home, NULL);
     }
     struct stack_waiter *waiters = run_stack_release(home);
     if (unlikely(waiters != NULL))
@@ -210,9 +240,7 @@ _Noreturn void continuation_end(struct continuation *c, uintptr_t value)
 {
     struct mount_point *mp = mount_point_self();
     struct continuation *runner = c->link;
-    /* What c was running when it ended ends with it. */
-    for (struct continuation *i = mp->current; i != c; i = i->link)
-        i->state = CONTINUATION_DONE;
+    c->link = mp->current;
     c->state = CONTINUATION_DONE;
     mp->current = runner;
     const void *bottom;

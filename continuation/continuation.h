@@ -38,6 +38,8 @@ struct continuation_kind {
      * continuation_begun, ends with continuation_end, never returns.  Its
      * frame is part of what every parked thread keeps. */
     void (*main)(void *continuation);
+    /* It ends because one that ran it does; NULL: that cannot be. */
+    void (*abandon)(struct continuation *c);
     /* For reports: "thread 5 'reader'".  Safe in a signal handler. */
     void (*describe)(const struct continuation *c, char *buffer,
                      size_t size_bytes);

@@ -269,7 +269,7 @@ struct run_stack *run_stack_take_own(size_t stack_size_bytes, bool insist)
 
 static void give_own(struct run_stack *stack)
 {
-    stack->resident = NULL;
+    run_stack_set_resident(stack, NULL);
     if (stack->is_large)
         give_large(stack);
     else if (magazine.is_open && magazine.count < MAGAZINE_SIZE)
@@ -338,7 +338,7 @@ static void give_common(struct run_stack *stack)
                                            memory_order_relaxed);
     if (shares & CONVERTED) {
         /* Back among the common ones: nobody else has it. */
-        stack->resident = NULL;
+        run_stack_set_resident(stack, NULL);
         atomic_store_explicit(&stack->claim, 0, memory_order_release);
         atomic_store_explicit(&stack->shares, 0, memory_order_release);
         return;

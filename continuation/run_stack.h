@@ -41,7 +41,7 @@ struct stack_waiter {
 /* Field letters: I set before publication, C under the claim, A atomic. */
 struct run_stack {
     _Atomic(uintptr_t) claim;        /* A: 0, or waiters | 1 */
-    struct continuation *resident;   /* C: whose frames lie here */
+    struct continuation *_Atomic resident; /* C: whose frames lie here */
     char *top;                       /* I */
     char *bottom;                    /* I: lowest usable address */
     _Atomic uint32_t shares;         /* A: continuations with this home */
@@ -52,6 +52,19 @@ struct run_stack {
                                         is poisoned, nobody else having run
                                         here since */
 } __attribute__((aligned(CACHE_LINE)));
+
+/* Relaxed: under the claim. */
+static inline struct continuation *
+run_stack_resident(struct run_stack *stack)
+{
+    return atomic_load_explicit(&stack->resident, memory_order_relaxed);
+}
+
+static inline void run_stack_set_resident(struct run_stack *stack,
+                                          struct continuation *c)
+{
+    atomic_store_explicit(&stack->resident, c, memory_order_relaxed);
+}
 
 /* Sets up both regions, once; `own_limit` homes of the default size may be
  * taken by run_stack_take_own before it says no.  0 or ENOMEM. */

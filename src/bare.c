@@ -39,6 +39,13 @@ static void bare_main(void *continuation)
     continuation_end(&c->continuation, 0);
 }
 
+/* What ran it has ended, and it with that. */
+static void bare_abandon(struct continuation *c)
+{
+    atomic_store_explicit(&bare_of(c)->state, BARE_DONE,
+                          memory_order_release);
+}
+
 static void bare_describe(const struct continuation *c, char *buffer,
                           size_t size_bytes)
 {
@@ -48,6 +55,7 @@ static void bare_describe(const struct continuation *c, char *buffer,
 
 static const struct continuation_kind bare_kind = {
     .main = bare_main,
+    .abandon = bare_abandon,
     .describe = bare_describe,
 };
 
@@ -167,14 +175,6 @@ int vthread_continuation_run(vthread_continuation_t *c)
     }
 }
 
-static bool is_pinned(const struct continuation *out)
-{
-    const struct continuation *c = continuation_current();
-    while (c != out && c->pins == 0)
-        c = c->link;
-    return c->pins > 0;
-}
-
 /* A thread is not a bare continuation: its scope is its scheduler's. */
 static struct continuation *find(const void *scope)
 {
@@ -189,7 +189,7 @@ int vthread_continuation_yield(const void *scope)
     struct continuation *c = find(scope);
     if (!c)
         return EINVAL;
-    if (is_pinned(c))
+    if (mount_is_pinned(mount_point_self(), c))
         return EBUSY;
     return (int)continuation_yield(c, 0);
 }

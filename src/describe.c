@@ -127,9 +127,9 @@ bool describe_fault(void *address, char *buffer, size_t size_bytes)
                     self, page_floor(run_stack_size(stack)));
         return true;
     }
-    if (stack->resident)
-        stack->resident->kind->describe(stack->resident, owner,
-                                        sizeof owner);
+    struct continuation *resident = run_stack_resident(stack);
+    if (resident)
+        resident->kind->describe(resident, owner, sizeof owner);
     format_text(buffer, size_bytes,
                 "%s reached for %p, on the stack of %s, which is parked: "
                 "its locals are not there while it waits (doc/rules.md)",

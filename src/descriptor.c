@@ -399,9 +399,7 @@ static int leave(struct descriptor *d, enum direction direction,
     os_lock_release(&d->lock);
     if (was_there)
         return err;
-    thread_wait_out(self);
-    if (err == ECANCELED)
-        vthread_interrupt(thread_handle(self));
+    thread_wait_out(self, err);
     return 0;
 }
 

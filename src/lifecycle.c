@@ -236,7 +236,7 @@ static int leave_join(struct thread *self, struct thread *t, int err)
                 word & ~(uint64_t)(THREAD_JOINING | THREAD_JOINER),
                 memory_order_acq_rel, memory_order_acquire))
             return err;
-    thread_wait_out(self);
+    thread_wait_out(self, err);
     return 0;
 }
 

@@ -126,32 +126,39 @@ static void end_watches(struct poll_wait *wait)
         descriptor_unwatch(&wait->watches[i]);
     /* Relaxed: the locks of the records order the calls before this. */
     if (atomic_load_explicit(&wait->watcher.is_called, memory_order_relaxed))
-        thread_wait_out(wait->watcher.thread);
+        thread_wait_out(wait->watcher.thread, 0);
 }
 
-/* After a call: ready for the next.  ECANCELED: a descriptor was closed. */
-static int hear(struct watcher *watcher)
+/* After a call: ready for the next. */
+static void hear(struct watcher *watcher)
 {
-    /* Acquire: what every call so far was about is seen by the poll(2) that
-     * follows.  Release: nothing.  Pairs with call in descriptor.c. */
+    /* Acquire: what all calls so far were about is seen by the poll(2) that
+     * follows.  Pairs with call in descriptor.c. */
     atomic_exchange_explicit(&watcher->is_called, false,
                              memory_order_acquire);
-    return atomic_load_explicit(&watcher->has_closed, memory_order_relaxed)
-               ? ECANCELED
-               : 0;
+}
+
+/* Not left to poll(2), which says POLLNVAL, or finds another file. */
+static bool has_closed(struct watcher *watcher)
+{
+    /* Relaxed: it was set before the descriptor was closed, and looked at
+     * after poll(2), which may have seen that. */
+    return atomic_load_explicit(&watcher->has_closed, memory_order_relaxed);
 }
 
 static int wait_for_call(struct operation *op, struct watcher *watcher)
 {
-    int err;
-    while ((err = operation_perform(op)) == EAGAIN) {
+    for (;;) {
+        int err = operation_perform(op);
+        if (has_closed(watcher))
+            return ECANCELED;
+        if (err != EAGAIN)
+            return err;
         err = thread_wait(watcher->thread, op->deadline_ns, true);
-        if (err == 0)
-            err = hear(watcher);
         if (err != 0)
-            break;
+            return err;
+        hear(watcher);
     }
-    return err;
 }
 
 static int poll_several(struct operation *op)

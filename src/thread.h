@@ -161,11 +161,13 @@ struct thread *thread_self(void);
  *                 thread_wait_out and counts as woken.
  *   thread_wake   consumes exactly one wait.  Never blocks.  A waker that
  *                 holds the place's lock may call it.
- *   thread_wait_out  waits for a thread_wake that is certain to come.
+ *   thread_wait_out  waits for a thread_wake that is certain to come, after
+ *                 thread_wait has returned err; an interrupt that it has
+ *                 reported counts as not seen.
  */
 int thread_wait(struct thread *self, uint64_t deadline_ns, bool cancellable);
 void thread_wake(struct thread *t);
-void thread_wait_out(struct thread *self);
+void thread_wait_out(struct thread *self, int err);
 
 /* The wheel's way to end a wait, under its lock: true if it has ended it;
  * then the caller passes the thread to thread_resubmit. */

@@ -232,8 +232,9 @@ static enum run_status run_again(struct thread *t, enum run_status status,
 static void after_run(struct local *here, struct thread *t,
                       enum run_status status, uintptr_t said)
 {
-    while (unlikely(t->continuation.pins > 0 || status == RUN_UNSETTLED)
-           && said != SAYS_END) {
+    while (said != SAYS_END
+           && unlikely(status == RUN_UNSETTLED
+                       || continuation_is_pinned(&t->continuation))) {
         if (said != SAYS_YIELD)
             wait_with(here, t, said);
         here->thread = t;
@@ -261,7 +262,7 @@ run(struct local *here, struct mount_point *mp, struct thread *t)
                                               &value);
     here->thread = NULL;
     if (likely(status == RUN_RETURNED && value == SAYS_YIELD
-               && t->continuation.pins == 0))
+               && !continuation_is_pinned(&t->continuation)))
         running_requeue(here, t);
     else if (status == RUN_RETURNED || status == RUN_UNSETTLED)
         after_run(here, t, status, value);
@@ -271,8 +272,9 @@ run(struct local *here, struct mount_point *mp, struct thread *t)
 }
 
 /* While a thread runs, what the next ones will touch comes into the cache:
- * the object first, then, when that is there, the top of its frames. */
-static void prefetch(struct carrier *carrier)
+ * the object first, then, when that is there, the top of its frames.  What
+ * is read of a task that a thief has taken meanwhile is of no consequence. */
+NO_SANITIZE_THREAD static void prefetch(struct carrier *carrier)
 {
     const char *object = (const char *)carrier_peek(carrier, 3);
     if (object) {
@@ -336,9 +338,13 @@ int thread_wait(struct thread *self, uint64_t deadline_ns, bool cancellable)
                     : wait_with_flags(self, flags, deadline_ns, false);
 }
 
-void thread_wait_out(struct thread *self)
+void thread_wait_out(struct thread *self, int err)
 {
     thread_wait(self, VTHREAD_NEVER, false);
+    if (err == ECANCELED)
+        /* Relaxed: it is the thread's own affair again. */
+        atomic_fetch_or_explicit(&self->word, THREAD_INTERRUPT,
+                                 memory_order_relaxed);
 }
 
 void thread_resubmit(struct thread *t)
@@ -484,7 +490,7 @@ void vthread_yield(void)
     struct thread *self = local_self()->thread;
     if (!self || word_of(self) & THREAD_PLATFORM)
         sched_yield();
-    else if (self->continuation.pins == 0)
+    else if (!mount_is_pinned(mount_point_self(), &self->continuation))
         continuation_yield(&self->continuation, SAYS_YIELD);
 }
 

@@ -451,8 +451,8 @@ END_TEST
 /* A generator made inside lends its locals. */
 static void lends(void *out)
 {
-    int numbers[16];
-    *(int **)out = numbers;
+    int numbers[16], *volatile address = numbers;
+    *(int **)out = address;
     for (int i = 0; i < 16; i++) {
         numbers[i] = 100 + i;
         ck_assert_int_eq(yield_to(scope_b), 0);

@@ -20,6 +20,7 @@
 #include <vthread.h>
 
 #include "descriptor.h"
+#include "tests/random.h"
 #include "tests/support.h"
 
 /* For threads: says nothing, and costs nothing, while it holds. */
@@ -72,6 +73,9 @@ static inline int as_error(void *result)
 
 /* ---- Descriptors -------------------------------------------------------- */
 
+/* Out of the way of the numbers that tests expect to be given. */
+enum { TCP_LISTENER = 500 };
+
 enum kind { PIPE, UNIX_STREAM, TCP, KINDS };
 
 struct pair {
@@ -81,8 +85,9 @@ struct pair {
 static inline int listen_on_loopback(struct sockaddr_in *address, int backlog)
 {
     socklen_t length = sizeof *address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     require(fd >= 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     *address = (struct sockaddr_in){
         .sin_family = AF_INET,
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
@@ -93,18 +98,26 @@ static inline int listen_on_loopback(struct sockaddr_in *address, int backlog)
     return fd;
 }
 
+/* Through one listening socket, or the closed connections, which keep their
+ * ports for a minute, would use up all there are. */
 static inline void tcp_pair(int fds[2])
 {
-    struct sockaddr_in address;
-    int listener = listen_on_loopback(&address, 1), one = 1;
+    static struct os_lock lock;
+    static struct sockaddr_in address;
+    static int listener = -1;
+    int one = 1;
+    os_lock_acquire(&lock);
+    if (listener < 0)
+        listener = fcntl(listen_on_loopback(&address, 1), F_DUPFD_CLOEXEC,
+                         TCP_LISTENER);
     fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     require(fds[1] >= 0);
     require(connect(fds[1], (struct sockaddr *)&address, sizeof address) == 0);
     fds[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     require(fds[0] >= 0);
+    os_lock_release(&lock);
     setsockopt(fds[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fds[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    close(listener);
 }
 
 /* Blocking, as the system makes them. */

@@ -50,7 +50,7 @@ claim()
     else
         failures=$((failures + 1))
         echo "not ok $claims - $text"
-        sed 's/^/# /' "$work/claim.log" | head -20
+        sed 's/^/# /' "$work/claim.log" | head -40
     fi
 }
 
@@ -98,6 +98,7 @@ stop_server()
 {
     kill -TERM "$pid"
     await_server
+    [ "$status" = 0 ] || { echo "status $status"; cat "$work/err"; }
     return "$status"
 }
 

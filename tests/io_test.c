@@ -61,7 +61,7 @@ static unsigned char byte_at(const struct stream *stream, size_t place)
 static void *write_stream(void *arg)
 {
     struct stream *stream = arg;
-    uint64_t chance = stream->seed;
+    struct random chance = {stream->seed};
     unsigned char buffer[3000];
     for (size_t done = 0; done < stream->size_bytes;) {
         size_t n = 1 + random_below(&chance, sizeof buffer);
@@ -69,7 +69,7 @@ static void *write_stream(void *arg)
             n = stream->size_bytes - done;
         for (size_t i = 0; i < n; i++)
             buffer[i] = byte_at(stream, done + i);
-        if (chance % 2 == 0)
+        if (random_below(&chance, 2) == 0)
             require(vthread_write_all(stream->fd, buffer, n) == 0);
         else
             require(vthread_write(stream->fd, buffer, n, &n) == 0);
@@ -82,7 +82,7 @@ static void *write_stream(void *arg)
 static void *read_stream(void *arg)
 {
     struct stream *stream = arg;
-    uint64_t chance = ~stream->seed;
+    struct random chance = {~stream->seed};
     unsigned char buffer[4000];
     size_t done = 0, n;
     do {
@@ -102,13 +102,12 @@ START_TEST(bytes_arrive_intact_and_in_order_between_many_threads)
     enum { STREAMS = 24 };
     static struct stream ends[2 * STREAMS];
     vthread_t threads[2 * STREAMS];
-    uint64_t seed = seed_from_environment();
-    printf("SEED=%llu\n", (unsigned long long)seed);
+    struct random chance = random_start("io_test");
     for (int i = 0; i < STREAMS; i++) {
         struct pair pair = open_pair((enum kind)_i);
         struct stream *stream = &ends[2 * i];
         stream[0] = stream[1] =
-            (struct stream){.seed = seed + (uint64_t)i, .size_bytes = 300000};
+            (struct stream){.seed = random_next(&chance), .size_bytes = 300000};
         stream[0].fd = pair.reader;
         stream[1].fd = pair.writer;
         threads[2 * i] = start(read_stream, &stream[0]);
@@ -812,6 +811,7 @@ START_TEST(what_the_call_reports_is_returned_and_errno_is_left_alone)
     struct pair pair = open_pair(PIPE);
     char buffer[10];
     size_t n;
+    ck_assert_ptr_nonnull(vthread_scheduler_default());
     errno = 1234;
     ck_assert_int_eq(vthread_write(pair.reader, buffer, 10, &n), EBADF);
     ck_assert_int_eq(vthread_recv(pair.reader, buffer, 10, 0, &n), ENOTSOCK);

@@ -1,6 +1,6 @@
 /*
- * support.h - what the tests of threads share: chance that can be repeated,
- * modes from the environment, child processes, the main function.
+ * support.h - what the tests of threads share: modes from the environment,
+ * child processes, the main function.
  */
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #if defined __has_feature
@@ -33,37 +32,12 @@
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
-/* ---- Chance ------------------------------------------------------------- */
-
-/* splitmix64: any seed is good, 0 too. */
-static inline uint64_t random_next(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
-static inline unsigned random_below(uint64_t *state, unsigned limit)
-{
-    return (unsigned)((random_next(state) >> 32) * limit >> 32);
-}
-
 /* ---- The environment ---------------------------------------------------- */
 
 static inline uint64_t number_from(const char *variable, uint64_t otherwise)
 {
     const char *text = getenv(variable);
     return text && *text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-/* SEED, or a new one each time. */
-static inline uint64_t seed_from_environment(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return number_from("SEED", (uint64_t)now.tv_sec * 1000
-                                   + (uint64_t)now.tv_nsec / 1000000);
 }
 
 /* A mode of the library, unless the environment asks for another.  To be

@@ -488,7 +488,7 @@ START_TEST(a_stale_unpark_never_reaches_the_next_life)
     int reached = 0, wrong = 0;
 
     pthread_create(&unparker, NULL, unpark_for_ever, NULL);
-    for (int i = 0; reached < 50000; i++) {
+    for (int i = 0; reached < 50000 && i < 1000000; i++) {
         struct thread *t = alloc();
         /* Nobody has this handle, so nobody may give a permit. */
         for (int look = 0; look < 5; look++)

@@ -7,7 +7,7 @@
 # shellcheck disable=SC2034
 packages=(build-essential autoconf automake libtool pkg-config
     libffi-dev libgc-dev libhttp-parser-dev check valgrind
-    curl gdb)
+    curl gdb spin)
 
 logs=$top/build/logs
 
@@ -44,7 +44,8 @@ as_root() {
 }
 
 apt_get() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -y "$@"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -y \
+        -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 "$@"
 }
 
 is_installed() { # PACKAGE
@@ -73,7 +74,7 @@ install_packages() { # PACKAGE...
     # Asked now, for later questions would go to a log.
     [ "$(id -u)" = 0 ] || sudo true || fail "sudo refused"
     step "Reading the package lists" apt-update apt_get update
-    step "Installing ${#missing[@]} packages" apt-install \
+    step "Installing them" apt-install \
         apt_get install --no-install-recommends "${missing[@]}"
     # What was configured without them has to look again.
     rm -f "$top"/build/config.status "$top"/build/build-*/config.status

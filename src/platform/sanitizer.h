@@ -35,6 +35,13 @@
 #endif
 #endif
 
+/* For a function that reads what others write, and does not mind. */
+#if defined __SANITIZE_THREAD__
+#define NO_SANITIZE_THREAD __attribute__((no_sanitize("thread")))
+#else
+#define NO_SANITIZE_THREAD
+#endif
+
 #if defined __SANITIZE_ADDRESS__
 
 /* Per continuation, and one per OS thread for its native stack. */

@@ -1,0 +1,17 @@
+#!/bin/bash
+# Every file of the tree is named in Makefile.am: a test that is in no list
+# is never run, a header that is in none is missing from the distribution.
+set -eu
+cd "${srcdir:-$(dirname "$0")/..}"
+
+failed=0
+while read -r file; do
+    # Programs are listed without the .c.
+    if ! grep -qE "(^|[[:space:]])${file%.c}(\.c)?([[:space:]]|\$)" Makefile.am
+    then
+        echo "$file is in no list of Makefile.am"
+        failed=1
+    fi
+done < <(find include src continuation carrier examples bench tests tools doc \
+    -regex '.*\.\([chS]\|sh\|md\|pml\|map\|[1-9]\)')
+exit $failed
