@@ -72,19 +72,22 @@ static void poll_at_times(struct carrier *c)
 
 /* ---- Finding a task ----------------------------------------------------- */
 
+static void queue_all(struct carrier *c, struct task *task)
+{
+    while (task) {
+        struct task *next = task->next;
+        carrier_requeue(c, task);
+        task = next;
+    }
+}
+
 /* All tasks of a submission queue; the first is returned, the rest goes to
  * the own queue, from where others steal. */
 static struct task *take_submissions(struct carrier *c, struct submission *s)
 {
     struct task *first = submission_take_all(s);
-    if (!first)
-        return NULL;
-    struct task *rest = first->next;
-    while (rest) {
-        struct task *next = rest->next;
-        carrier_requeue(c, rest);
-        rest = next;
-    }
+    if (first)
+        queue_all(c, first->next);
     return first;
 }
 
@@ -136,16 +139,13 @@ static struct task *look_around(struct carrier *c)
     return take_submissions(c, &c->pool->submissions);
 }
 
-/* Tasks that others have handed to this carrier. */
+/* Tasks that others have handed to this carrier: those that a thief may
+ * take go to the end of the queue, a bound one may be next. */
 static struct task *take_handed(struct carrier *c, uint32_t tick)
 {
+    queue_all(c, submission_take_all(&c->handed));
     empty_inbox(c);
-    if (tick % 2 == 0 || deque_is_empty(&c->queue)) {
-        struct task *task = take_bound(c);
-        if (task)
-            return task;
-    }
-    return take_submissions(c, &c->handed);
+    return tick % 2 == 0 || deque_is_empty(&c->queue) ? take_bound(c) : NULL;
 }
 
 static bool has_handed(struct carrier *c)
@@ -447,8 +447,12 @@ struct task *carrier_next(struct carrier *c)
     struct task *task = find_here(c);
     if (unlikely(!task))
         task = find_or_sleep(c);
-    if (unlikely(c->is_searching))
-        end_search(c);
+    if (unlikely(c->is_searching) && end_search(c)) {
+        /* As in find_elsewhere: others relied on this searcher. */
+        fence_after_rmw();
+        if (pool_has_work(c->pool))
+            pool_wake_if_needed(c->pool);
+    }
     pool_wake_for(c);
     /* Relaxed: thieves only compare it with what it was. */
     atomic_store_explicit(

@@ -98,6 +98,12 @@ void pool_wake_one(struct pool *pool)
         if (has_place)
             leave_place(pool);
         atomic_fetch_sub_explicit(&pool->searching, 1, memory_order_seq_cst);
+        /* Who added work meanwhile saw a searcher, and relied on it; and a
+         * carrier may have gone to sleep since. */
+        fence_after_rmw();
+        if (atomic_load_explicit(&pool->idle, memory_order_relaxed) > 0
+            && pool_has_work(pool))
+            pool_wake_if_needed(pool);
         return;
     }
     if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
@@ -291,8 +297,8 @@ int pool_create(struct pool **result, const struct pool_attr *attr)
         pool->has_monitor = err == 0;
     }
     if (err != 0) {
-        *result = NULL;
         pool_destroy(pool);
+        *result = NULL;
     }
     return err;
 }

@@ -258,6 +258,7 @@ struct continuation *continuation_current(void)
 
 bool continuation_own_home(struct continuation *c)
 {
+    c->flags &= (uint8_t)~CONTINUATION_HIDDEN;
     if (c->flags & CONTINUATION_HAS_OWN)
         return true;
     if (!run_stack_convert(c->home))

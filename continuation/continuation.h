@@ -145,7 +145,8 @@ _Noreturn void continuation_end(struct continuation *c, uintptr_t value);
 /* The innermost continuation running on this OS thread, or NULL. */
 struct continuation *continuation_current(void);
 
-/* Makes c's common home its own if nobody shares it.  c is mounted. */
+/* Makes c's common home its own if nobody shares it, and leaves it accessible
+ * while c is parked.  c is mounted. */
 bool continuation_own_home(struct continuation *c);
 
 /* Whether the address lies in the present frames' range of c's home. */

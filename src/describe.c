@@ -118,18 +118,17 @@ bool describe_fault(void *address, char *buffer, size_t size_bytes)
     if (!stack)
         return false;
     char self[80], owner[80] = "nobody";
-    describe_self(self, sizeof self);
-    struct continuation *running = continuation_current();
-    if (is_guard(stack, address) && running && running->home == stack) {
-        format_text(buffer, size_bytes,
-                    "stack overflow of %s: its stack of %zu bytes is used "
-                    "up. Give it more with stack_size_bytes",
-                    self, page_floor(run_stack_size(stack)));
-        return true;
-    }
     struct continuation *resident = run_stack_resident(stack);
     if (resident)
         resident->kind->describe(resident, owner, sizeof owner);
+    if (is_guard(stack, address)) {
+        format_text(buffer, size_bytes,
+                    "stack overflow of %s: its stack of %zu bytes is used "
+                    "up. Give it more with stack_size_bytes",
+                    owner, page_floor(run_stack_size(stack)));
+        return true;
+    }
+    describe_self(self, sizeof self);
     format_text(buffer, size_bytes,
                 "%s reached for %p, on the stack of %s, which is parked: "
                 "its locals are not there while it waits (doc/rules.md)",

