@@ -80,10 +80,12 @@ static struct thread *new_thread(void)
     return t;
 }
 
+/* Kept until the process of the test ends. */
 static struct thread **new_threads(int count)
 {
-    struct thread **all = calloc((size_t)count, sizeof *all);
+    static struct thread **all;
 
+    all = calloc((size_t)count, sizeof *all);
     ck_assert_ptr_nonnull(all);
     for (int i = 0; i < count; i++)
         all[i] = new_thread();

@@ -42,7 +42,7 @@ static FRAME int LEVEL(frame_int)(struct trace *t, int a, int b, int c,
 
 static uint64_t LEVEL(call_int)(struct trace *t, uint64_t x)
 {
-    int n = (int)x;
+    int n = (int)(x % 1000003);
     return (uint64_t)LEVEL(frame_int)(t, n, n + 1, n * 2, n - 3, n ^ 4, ~n, n,
                                       n / 7);
 }
@@ -218,7 +218,7 @@ static uint64_t LEVEL(call_varargs)(struct trace *t, uint64_t x)
 {
     int i = (int)x;
     double d = (double)(x % 10007) / 3;
-    struct small s = {(long)x * 3, d};
+    struct small s = {(long)(x * 3), d};
     long double e = d / 7;
     return LEVEL(frame_varargs)(t, 4, i, d, x, s, e, i + 1, d + 1, x + 1, s,
                                 e + 1, i + 2, d + 2, x + 2, s, e + 2, i + 3,

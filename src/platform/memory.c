@@ -18,6 +18,7 @@
 
 #include "failure.h"
 #include "panic.h"
+#include "sanitizer.h"
 
 /* Newer than the headers of some systems we build on. */
 enum {
@@ -67,11 +68,13 @@ void *memory_reserve(size_t size_bytes)
     start = mapped + head_bytes;
     release_unless_empty(mapped, head_bytes);
     release_unless_empty(start + size_bytes, slack_bytes - head_bytes);
+    sanitizer_memory_reserved(start, size_bytes);
     return start;
 }
 
 void memory_release(void *start, size_t size_bytes)
 {
+    sanitizer_memory_released(start, size_bytes);
     munmap(start, size_bytes);
 }
 
@@ -152,7 +155,9 @@ int memory_guard(void *start, size_t size_bytes)
 {
     if (memory_should_fail())
         return ENOMEM;
-    if (madvise(start, size_bytes, ADVICE_GUARD_INSTALL) == 0)
+    /* A leak checker reads all that is mapped readable. */
+    if (!sanitizer_scans_memory
+        && madvise(start, size_bytes, ADVICE_GUARD_INSTALL) == 0)
         return 0;
     return protect(start, size_bytes, PROT_NONE);
 }

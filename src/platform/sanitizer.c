@@ -42,6 +42,7 @@ void sanitizer_copy(void *to, const void *from, size_t size_bytes)
 
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#include <sanitizer/lsan_interface.h>
 
 /* One byte of shadow tells of eight bytes of memory. */
 enum { SHADOW_SCALE = 3 };
@@ -55,6 +56,16 @@ void sanitizer_stack_destroy(struct sanitizer_stack *stack)
 {
     free(stack->shadow);
     memset(stack, 0, sizeof *stack);
+}
+
+void sanitizer_memory_reserved(void *start, size_t size_bytes)
+{
+    __lsan_register_root_region(start, size_bytes);
+}
+
+void sanitizer_memory_released(void *start, size_t size_bytes)
+{
+    __lsan_unregister_root_region(start, size_bytes);
 }
 
 void sanitizer_stack_init_native(struct sanitizer_stack *stack)

@@ -189,6 +189,25 @@ static inline void sanitizer_stack_vacated(const void *bottom,
 
 #endif
 
+/* Address space that may hold the only pointer to a block: the leak checker
+ * reads what of it is readable. */
+#if defined __SANITIZE_ADDRESS__
+enum { sanitizer_scans_memory = true };
+void sanitizer_memory_reserved(void *start, size_t size_bytes);
+void sanitizer_memory_released(void *start, size_t size_bytes);
+#else
+enum { sanitizer_scans_memory = false };
+static inline void sanitizer_memory_reserved(void *start, size_t size_bytes)
+{
+    (void)start, (void)size_bytes;
+}
+
+static inline void sanitizer_memory_released(void *start, size_t size_bytes)
+{
+    (void)start, (void)size_bytes;
+}
+#endif
+
 /* A run stack came to be. */
 static inline void sanitizer_stack_registered(const void *bottom,
                                               const void *top)
