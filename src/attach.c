@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "local.h"
+#include "platform/fault.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
 #include "thread.h"
@@ -24,6 +25,7 @@ static void detach_platform_thread(void *thread)
 {
     struct thread *t = thread;
     local_self()->thread = NULL;
+    fault_thread_leave();
     memory_free(t->extra);
     t->extra = NULL;
     thread_free(t);
@@ -44,11 +46,16 @@ static void start(void)
         start_error = pthread_atfork(NULL, NULL, in_forked_child);
 }
 
-static struct thread *attach(void)
+void thread_refuse_child(void)
 {
-    if (is_forked_child)
+    if (unlikely(is_forked_child))
         panic("call of libvthread in a forked child: the child of a fork "
               "has no carriers; it may exec, nothing else");
+}
+
+static struct thread *attach(void)
+{
+    thread_refuse_child();
     pthread_once(&once, start);
     struct thread *t = start_error == 0 ? thread_alloc() : NULL;
     if (!t)

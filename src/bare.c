@@ -11,6 +11,7 @@
 #include <vthread.h>
 
 #include "continuation/mount.h"
+#include "platform/fault.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
 #include "scheduler.h"
@@ -147,15 +148,27 @@ static void leave(struct vthread_continuation *c)
                           memory_order_release);
 }
 
+/* An OS thread runs its first continuation. */
+static bool enter(void)
+{
+    if (!thread_self())
+        return false;
+    continuation_thread_enter();
+    /* Without an alternate stack an overflow is fatal without words. */
+    (void)fault_thread_enter();
+    return true;
+}
+
 int vthread_continuation_run(vthread_continuation_t *c)
 {
     if (!c)
         return EINVAL;
+    if (unlikely(!mount_point_self()->is_entered) && !enter())
+        return ENOMEM;
     int err = take(c);
     if (err != 0)
         return err;
     uintptr_t value = 0;
-    continuation_thread_enter();
     enum run_status status = continuation_run(mount_point_self(),
                                               &c->continuation, NULL, &value);
     while (status == RUN_UNSETTLED) {

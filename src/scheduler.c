@@ -189,6 +189,7 @@ int vthread_scheduler_stats(vthread_scheduler_t *s,
 {
     if (!s || !stats)
         return EINVAL;
+    thread_refuse_child();
     struct pool_stats pool;
     pool_get_stats(s->pool, &pool);
     *stats = (vthread_scheduler_stats_t){
@@ -346,6 +347,7 @@ int vthread_scheduler_create(vthread_scheduler_t **scheduler,
 
 int scheduler_start_engine(void)
 {
+    thread_refuse_child();
     /* Pairs with the release in start_engine. */
     if (likely(atomic_load_explicit(&is_started, memory_order_acquire)))
         return 0;

@@ -143,6 +143,10 @@ struct thread *thread_in_use_from(uint32_t number, uint64_t *word);
 
 /* ---- Waiting: vthread.c ------------------------------------------------ */
 
+/* Panics in a forked child: it has no carriers.  For calls that do not ask
+ * who calls; thread_self and thread_of_handle do it themselves. */
+void thread_refuse_child(void);
+
 /* The calling thread; a platform thread gets an object at its first call.
  * NULL only when that cannot be had.  Panics in a forked child. */
 struct thread *thread_self(void);

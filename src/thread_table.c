@@ -388,6 +388,7 @@ struct thread *thread_of_handle(vthread_t handle, uint64_t *word)
     uint32_t number = (uint32_t)handle;
     struct thread *t;
 
+    thread_refuse_child();
     if (number >= thread_table_size())
         return NULL;
     t = thread_at(number);

@@ -488,10 +488,12 @@ int vthread_sleep(uint64_t duration_ns)
 void vthread_yield(void)
 {
     struct thread *self = local_self()->thread;
-    if (!self || word_of(self) & THREAD_PLATFORM)
+    if (!self || word_of(self) & THREAD_PLATFORM) {
+        thread_refuse_child();
         sched_yield();
-    else if (!mount_is_pinned(mount_point_self(), &self->continuation))
+    } else if (!mount_is_pinned(mount_point_self(), &self->continuation)) {
         continuation_yield(&self->continuation, SAYS_YIELD);
+    }
 }
 
 int vthread_pin(void)

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "platform/memory.h"
+#include "platform/poller.h"
 #include "tests/descriptors.h"
 
 /* Nobody else opens a file while numbers matter: malloc does when it makes
@@ -212,6 +213,23 @@ START_TEST(a_number_used_again_gets_no_events_of_the_old_file)
 }
 END_TEST
 
+START_TEST(close_ends_the_registration_though_a_duplicate_lives_on)
+{
+    struct pair pair = open_pair((enum kind)_i);
+    vthread_t reader = start(read_some, &pair.reader);
+    await_waiting(pair.reader, DIRECTION_READ, 1);
+    int duplicate = dup(pair.reader);
+    ck_assert_int_eq(vthread_close(pair.reader), 0);
+    join(reader);
+    /* The same file under the same number: what epoll knows it by. */
+    ck_assert_int_eq(dup2(duplicate, pair.reader), pair.reader);
+    ck_assert_int_eq(poller_add(pair.reader, 0), 0);
+    poller_remove(pair.reader);
+    close(duplicate);
+    close_pair(pair);
+}
+END_TEST
+
 /* Threads that open, use and close at the same time get each other's
  * numbers all the time, and late events of each other's files. */
 static void *use_many(void *arg)
@@ -270,6 +288,46 @@ static int close_behind_the_back(void)
     close(pair.reader);
     return pair.reader;
 }
+
+/* Nothing ends the registration then, and nothing is known of it. */
+START_TEST(a_lost_file_that_lives_on_disturbs_nobody)
+{
+    struct pair old = open_pair((enum kind)_i);
+    struct pollfd pollfd = {.fd = old.reader, .events = POLLIN};
+    unsigned ready;
+    vthread_t reader = start(read_some, &old.reader);
+    await_waiting(old.reader, DIRECTION_READ, 1);
+    int duplicate = dup(old.reader);
+    close(old.reader);
+    int fd = eventfd(0, EFD_CLOEXEC);
+    ck_assert_int_eq(fd, old.reader);
+    ck_assert_int_eq(vthread_poll_until(&pollfd, 1, &ready,
+                                        vthread_after(VTHREAD_MS)),
+                     ETIMEDOUT);
+    ck_assert_int_eq(as_error(join(reader)), ECANCELED);
+
+    /* Its events are nobody's. */
+    let_events_pass();
+    uint64_t before = state_of(fd);
+    require(write(old.writer, "hello", 5) == 5);
+    let_events_pass();
+    ck_assert(state_of(fd) == before);
+
+    /* It comes back under its number. */
+    char buffer[10];
+    size_t n;
+    require(vthread_close(fd) == 0);
+    ck_assert_int_eq(dup2(duplicate, fd), fd);
+    ck_assert_int_eq(vthread_read(fd, buffer, 10, &n), 0);
+    ck_assert_uint_eq(n, 5);
+    reader = start(read_some, &fd);
+    await_waiting(fd, DIRECTION_READ, 1);
+    require(write(old.writer, "hello", 5) == 5);
+    ck_assert_int_eq(as_error(join(reader)), 0);
+    close(duplicate);
+    close_pair(old);
+}
+END_TEST
 
 static void *serve_one(void *arg)
 {
@@ -381,6 +439,11 @@ static Suite *descriptor_suite(void)
     tcase_add_checked_fixture(reuse, setup, NULL);
     tcase_add_loop_test(reuse,
                         a_number_used_again_gets_no_events_of_the_old_file, 0,
+                        KINDS);
+    tcase_add_loop_test(
+        reuse, close_ends_the_registration_though_a_duplicate_lives_on, 0,
+        KINDS);
+    tcase_add_loop_test(reuse, a_lost_file_that_lives_on_disturbs_nobody, 0,
                         KINDS);
     tcase_add_test(reuse, threads_that_reuse_each_others_numbers_never_meet);
     tcase_add_test(reuse, a_socket_with_the_number_of_a_lost_one_is_connected);

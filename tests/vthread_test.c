@@ -191,6 +191,7 @@ struct parker {
     atomic_uint tokens;  /* counted before each unpark */
     unsigned taken;
     atomic_int stop;
+    uint64_t unparker_seed;
     struct random random;
 };
 
@@ -216,7 +217,7 @@ static void *parks_with_deadlines(void *arg)
 static void *unparks_at_random(void *arg)
 {
     struct parker *p = arg;
-    struct random random = {p->random.state + 1};
+    struct random random = {p->unparker_seed};
     while (!p->handle)
         vthread_yield();
     for (int i = 0; i < 4000; i++) {
@@ -243,6 +244,7 @@ static void race_parks(unsigned carriers, bool platform_parker,
     vthread_scheduler_t *s = scheduler_of(carriers);
     memset(&p, 0, sizeof p);
     p.random = random_start("vthread_test");
+    p.unparker_seed = p.random.state + 1;
     if (platform_parker)
         pthread_create(&pt[0], NULL, parks_with_deadlines, &p);
     else
@@ -511,18 +513,23 @@ START_TEST(a_spare_carrier_works_while_a_pinned_thread_waits)
 }
 END_TEST
 
-static void *sleeps_then_unparks(void *t)
+static void *sleeps_then_unparks(void *arg)
 {
-    vthread_sleep(VTHREAD_MS);
-    return unparks(t);
+    _Atomic vthread_t *t = arg;
+    do
+        vthread_sleep(VTHREAD_MS);
+    while (*t == 0);
+    vthread_unpark(*t);
+    return NULL;
 }
 
 START_TEST(a_pinned_thread_that_waits_stops_no_timer)
 {
-    static vthread_t t;
+    static _Atomic vthread_t t;
     vthread_scheduler_t *s = scheduler_of(1);
     for (int i = 0; i < 20; i++) {
-        vthread_t waker = start_on(s, sleeps_then_unparks, &t);
+        t = 0;
+        vthread_t waker = start_on(s, sleeps_then_unparks, (void *)&t);
         t = start_on(s, parks_pinned, NULL);
         ck_assert_ptr_eq(join(t), NULL);
         join(waker);
