@@ -60,7 +60,8 @@ struct pool {
     bool has_monitor;                   /* I */
 
     struct submission submissions __attribute__((aligned(CACHE_LINE)));
-    _Atomic uint64_t submitted; /* A */
+    _Atomic uint64_t submitted; /* A: tasks handed in from outside, */
+    _Atomic uint64_t returned;  /* A: and how many who did have left */
     _Atomic uint32_t polls;     /* A: times that anybody has polled */
 
     struct os_lock lock __attribute__((aligned(CACHE_LINE)));

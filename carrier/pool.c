@@ -126,13 +126,40 @@ bool pool_has_work(struct pool *pool)
 
 /* ---- Submitting --------------------------------------------------------- */
 
+/* Who hands in a task from outside may still be at it when the task has run
+ * and the pool, empty now, is destroyed: pool_destroy waits for the visitor.
+ * Relaxed: ordered before the task is published, and so before its end. */
+static bool visit(struct pool *pool)
+{
+    struct carrier *self = carrier_self();
+    if (self && self->pool == pool)
+        return false;
+    atomic_fetch_add_explicit(&pool->submitted, 1, memory_order_relaxed);
+    return true;
+}
+
+/* Releases the pool; pairs with wait_for_visitors. */
+static void leave(struct pool *pool, bool is_visitor)
+{
+    if (is_visitor)
+        atomic_fetch_add_explicit(&pool->returned, 1, memory_order_release);
+}
+
+static void wait_for_visitors(struct pool *pool)
+{
+    while (atomic_load_explicit(&pool->returned, memory_order_acquire)
+           != atomic_load_explicit(&pool->submitted, memory_order_relaxed))
+        cpu_relax();
+}
+
 static void submit_outside(struct pool *pool, struct task *task)
 {
+    bool is_visitor = visit(pool);
     submission_push(&pool->submissions, task);
-    atomic_fetch_add_explicit(&pool->submitted, 1, memory_order_relaxed);
     /* (B): the push was a seq_cst read-modify-write. */
     fence_after_rmw();
     pool_wake_if_needed(pool);
+    leave(pool, is_visitor);
 }
 
 void carrier_requeue(struct carrier *carrier, struct task *task)
@@ -181,17 +208,23 @@ void pool_submit_next(struct pool *pool, struct task *task)
 
 void pool_submit_to(struct carrier *carrier, struct task *task)
 {
+    struct pool *pool = carrier->pool;
+    bool is_visitor = visit(pool);
     submission_push(&carrier->inbox, task);
     fence_after_rmw();
     carrier_signal(carrier);
+    leave(pool, is_visitor);
 }
 
 void pool_submit_near(struct carrier *carrier, struct task *task)
 {
+    struct pool *pool = carrier->pool;
+    bool is_visitor = visit(pool);
     submission_push(&carrier->handed, task);
     fence_after_rmw();
     carrier_signal(carrier);
-    pool_wake_if_needed(carrier->pool);
+    pool_wake_if_needed(pool);
+    leave(pool, is_visitor);
 }
 
 /* The other half of the agreement is in carrier.c, keep_time. */
@@ -317,6 +350,7 @@ static void stop_carriers(struct pool *pool)
 
 void pool_destroy(struct pool *pool)
 {
+    wait_for_visitors(pool);
     stop_carriers(pool);
     if (pool->has_monitor)
         monitor_stop(pool);

@@ -36,10 +36,10 @@ FNR == 1 {
     headers[++header_count] = header
     first_page[header] = 0
     comment = about_file = open_page = ""
-    in_comment = in_struct = in_declaration = is_skipping = 0
+    in_comment = in_struct = in_declaration = 0
 }
 
-# What is not for the reader of the manual.
+# Comments: of one line, then of several.
 /^[ \t]*\/\*.*\*\/[ \t]*$/ && !in_struct {
     comment = comment_text($0) "\n"
     open_page = ""
@@ -71,7 +71,8 @@ in_comment {
     struct_text = comment
     gsub(/\n/, "\n * ", struct_text)
     gsub(/ +\n/, "\n", struct_text)
-    sub(/\n \* $/, " */\n", struct_text)
+    if (!sub(/\n \*\n \* $/, "\n */\n", struct_text))
+        sub(/\n \* $/, " */\n", struct_text)
     sub(/^\n/, "/*\n", struct_text)
     if (struct_text != "" && struct_text !~ /^\/\*/)
         struct_text = "/* " struct_text
@@ -158,9 +159,12 @@ function add_declaration(    name, page) {
 # Text as troff wants it.
 function escape(text) {
     gsub(/\\/, "\\e", text)
-    if (text ~ /^[.']/)
-        text = "\\&" text
-    return text
+    return escape_first(text)
+}
+
+# A line that begins like a request is none.
+function escape_first(text) {
+    return text ~ /^[.\047]/ ? "\\&" text : text
 }
 
 # Names in bold, in the prose.
@@ -181,14 +185,16 @@ function mark(text,    result, word) {
 }
 
 # The sentences of a line, one on each, as troff likes them.
-function print_prose(line) {
-    gsub(/\.  +/, ".\n", line)
-    print mark(line) > out
+function print_prose(line,    sentences, count, i) {
+    count = split(line, sentences, /  +/)
+    for (i = 1; i <= count; i++)
+        print fold(mark(sentences[i])) > out
 }
 
 # A comment.  is_fresh: nothing has been printed since the last macro that
 # begins a paragraph.
-function print_comment(text,    lines, count, i, line, is_example, is_fresh) {
+function print_comment(text,    lines, count, i, line, word, is_example, \
+                       is_blank, is_fresh) {
     count = split(text, lines, "\n")
     is_example = is_blank = 0
     is_fresh = 1
@@ -236,7 +242,7 @@ function print_prototype(text,    head, room, at) {
     head = ""
     while (length(head text) > 76) {
         at = 0
-        for (room = 1; room <= 76 - length(head) && room <= length(text); room++)
+        for (room = 1; room <= 76 - length(head); room++)
             if (substr(text, room, 2) == ", ")
                 at = room
         if (!at)
@@ -248,10 +254,10 @@ function print_prototype(text,    head, room, at) {
     print "\\fB" head text "\\fP" > out
 }
 
-function print_head(name, section, brief) {
+function print_head(name, section) {
     print ".\\\" Made by manual.awk from <" brief_header ">." > out
-    print ".TH " toupper(name) " " section " \"" date "\" \"libvthread " version \
-          "\" \"libvthread manual\"" > out
+    print ".TH " toupper(name) " " section " \"" date "\" \"libvthread " \
+          version "\" \"libvthread manual\"" > out
     print ".SH NAME" > out
 }
 
@@ -274,7 +280,7 @@ function fold(text,    words, count, i, line, result) {
             line = line " " words[i]
         } else {
             result = result line "\n"
-            line = words[i]
+            line = escape_first(words[i])
         }
     return result line
 }

@@ -359,12 +359,15 @@ static void end_close(struct descriptor *d, int fd, uint32_t generation)
 
 int descriptor_close(int fd)
 {
-    struct descriptor *d = fd < 0 ? NULL : descriptor_find(fd);
-    if (!d)
-        return close_number(fd);
-    uint32_t generation = begin_close(d, fd);
+    if (fd < 0)
+        return EBADF;
+    struct descriptor *d = descriptor_find(fd);
+    uint32_t generation = d ? begin_close(d, fd) : 0;
     int err = close_number(fd);
-    end_close(d, fd, generation);
+    /* A record may have come meanwhile, with a generation of 0. */
+    d = descriptor_find(fd);
+    if (d)
+        end_close(d, fd, generation);
     return err;
 }
 

@@ -5,10 +5,26 @@
 #include <malloc.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 #include "platform/memory.h"
 #include "platform/poller.h"
 #include "tests/descriptors.h"
+
+/* ---- In the middle of a close ------------------------------------------- */
+
+/* What happens in the next close(2), instead of it; the library calls this
+ * one.  Not under the sanitizers, which have their own. */
+static int (*next_close)(int fd);
+
+#if !UNDER_SANITIZER
+int close(int fd)
+{
+    int (*instead)(int) = next_close;
+    next_close = NULL;
+    return instead ? instead(fd) : (int)syscall(SYS_close, fd);
+}
+#endif
 
 /* Nobody else opens a file while numbers matter: malloc does when it makes
  * an arena for a new thread. */
@@ -162,6 +178,83 @@ START_TEST(a_reader_learns_of_the_close_wherever_it_is)
         join(reader);
         vthread_close(pair.writer);
     }
+}
+END_TEST
+
+/* Those who come while the descriptor is being closed: after all have been
+ * woken, before or after the number is free. */
+struct late {
+    int fd, never;
+    vthread_t reader, poller;
+};
+
+static struct late late;
+
+static void *poll_with_another(void *arg)
+{
+    struct late *l = arg;
+    struct pollfd fds[2] = {{.fd = l->fd, .events = POLLIN},
+                            {.fd = l->never, .events = POLLIN}};
+    unsigned ready;
+    require(vthread_poll(fds, 2, &ready) == 0 && ready == 1);
+    return as_result(fds[0].revents);
+}
+
+static void come_late(int fd)
+{
+    late.fd = fd;
+    late.reader = start(read_some, &late.fd);
+    late.poller = start(poll_with_another, &late);
+    await_waiting(fd, DIRECTION_READ, 1);
+    await_watches(fd, 1);
+}
+
+static int close_after_late_ones(int fd)
+{
+    come_late(fd);
+    return (int)syscall(SYS_close, fd);
+}
+
+START_TEST(who_comes_before_the_number_is_free_finds_no_descriptor)
+{
+    if (UNDER_SANITIZER)
+        return;
+    struct pair pair = open_pair((enum kind)_i), never = open_pair(PIPE);
+    late.never = never.reader;
+    next_close = close_after_late_ones;
+    ck_assert_int_eq(vthread_close(pair.reader), 0);
+    ck_assert_int_eq(as_error(join(late.reader)), EBADF);
+    ck_assert_int_eq(as_error(join(late.poller)), POLLNVAL);
+    vthread_close(pair.writer);
+    close_pair(never);
+}
+END_TEST
+
+static int reuse_after_close(int fd)
+{
+    int result = (int)syscall(SYS_close, fd);
+    require(eventfd(0, EFD_CLOEXEC) == fd);
+    come_late(fd);
+    return result;
+}
+
+START_TEST(who_has_got_the_number_already_is_not_disturbed)
+{
+    if (UNDER_SANITIZER)
+        return;
+    struct pair pair = open_pair((enum kind)_i), never = open_pair(PIPE);
+    uint64_t value = 1;
+    late.never = never.reader;
+    next_close = reuse_after_close;
+    ck_assert_int_eq(vthread_close(pair.reader), 0);
+    await_waiting(late.fd, DIRECTION_READ, 1);
+    require(write(late.fd, &value, 8) == 8);
+    ck_assert_int_eq(as_error(join(late.reader)), 0);
+    require(write(late.fd, &value, 8) == 8);
+    ck_assert_int_eq(as_error(join(late.poller)), POLLIN);
+    vthread_close(late.fd);
+    vthread_close(pair.writer);
+    close_pair(never);
 }
 END_TEST
 
@@ -433,6 +526,12 @@ static Suite *descriptor_suite(void)
     tcase_add_loop_test(closing, close_wakes_a_platform_thread, 0, KINDS);
     tcase_add_loop_test(closing, a_reader_learns_of_the_close_wherever_it_is,
                         0, KINDS);
+    tcase_add_loop_test(
+        closing, who_comes_before_the_number_is_free_finds_no_descriptor, 0,
+        KINDS);
+    tcase_add_loop_test(closing,
+                        who_has_got_the_number_already_is_not_disturbed, 0,
+                        KINDS);
     tcase_set_timeout(closing, 60);
     suite_add_tcase(suite, closing);
 

@@ -173,6 +173,7 @@ START_TEST(a_pointer_into_a_shared_home_is_refused)
 {
     static vthread_t parked[600];
     set_mode("VTHREAD_OWN_LIMIT", "0");
+    set_mode("VTHREAD_COMMON_HOMES", "16");
     for (unsigned i = 0; i < COUNT_OF(parked); i++)
         parked[i] = start(crowds, NULL);
     for (unsigned i = 0; i < COUNT_OF(parked); i++)
