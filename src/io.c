@@ -8,11 +8,9 @@
  * kernel: descriptors are non-blocking once they are set up.
  */
 #include <errno.h>
-#include <poll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <vthread/io.h>
@@ -233,9 +231,10 @@ static bool is_stream(const struct operation *op)
 }
 
 /* MSG_WAITALL, which the kernel does not heed for a non-blocking socket.
- * What has been received is not lost: an error after it is not told. */
-static int receive_all(const struct operation *first, int flags,
-                       size_t *done)
+ * What has been received is not lost: an error after it is not told.  Not
+ * inlined: others need not carry its frame while they wait. */
+static __attribute__((noinline)) int
+receive_all(const struct operation *first, int flags, size_t *done)
 {
     struct operation op;
     size_t n, sum = 0;

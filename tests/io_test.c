@@ -1181,8 +1181,8 @@ static Suite *io_suite(void)
     suite_add_tcase(suite, waits);
 
     tcase_add_loop_test(flags, msg_dontwait_does_not_wait, 0, 2);
-    tcase_add_loop_test(flags, msg_peek_takes_nothing_and_the_rest_is_still_seen,
-                        0, 2);
+    tcase_add_loop_test(
+        flags, msg_peek_takes_nothing_and_the_rest_is_still_seen, 0, 2);
     tcase_add_loop_test(flags, msg_waitall_waits_for_all_or_the_end, 0, 2);
     tcase_add_test(flags,
                    an_interrupt_in_msg_waitall_loses_neither_data_nor_itself);

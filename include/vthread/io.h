@@ -122,8 +122,9 @@ VTHREAD_API int vthread_accept_until(int fd, struct sockaddr *address,
                                      socklen_t *length, int *accepted,
                                      uint64_t deadline_ns);
 
-/* Returns 0 when connected.  After ETIMEDOUT or ECANCELED the attempt goes
- * on in the kernel: close the socket. */
+/* Returns 0 when connected.  Waits for room in the backlog of a UNIX socket,
+ * too.  After ETIMEDOUT or ECANCELED the attempt goes on in the kernel:
+ * close the socket. */
 VTHREAD_API int vthread_connect(int fd, const struct sockaddr *address,
                                 socklen_t length);
 VTHREAD_API int vthread_connect_until(int fd, const struct sockaddr *address,
