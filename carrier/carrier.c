@@ -334,6 +334,12 @@ static void stop_keeping_time(struct carrier *c)
                                             memory_order_relaxed);
 }
 
+/* Whether a carrier, of whatever pool, sleeps in the poller. */
+bool carrier_has_poller(void)
+{
+    return atomic_load_explicit(&poller, memory_order_relaxed) != NULL;
+}
+
 static void sleep_in_poller(struct carrier *c, uint64_t deadline_ns)
 {
     /* seq_cst: before the look at the signal; see carrier_signal. */
@@ -383,7 +389,7 @@ static void sleep_until_signalled(struct carrier *c)
     go_idle(c);
     /* (A), see pool.c. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (is_needed(pool) || !submission_is_empty(&c->inbox)
+    if (is_needed(pool) || has_handed(c)
         || atomic_load_explicit(&pool->is_stopping, memory_order_relaxed)) {
         carrier_awake(c);
         return;
@@ -493,11 +499,16 @@ void carrier_block_begin(struct carrier *c)
     fence_after_rmw();
     /* Somebody must also keep time and poll while this one cannot. */
     if (pool_has_work(pool)
+        || !carrier_has_poller()
         || !atomic_load_explicit(&pool->timekeeper, memory_order_relaxed))
         pool_wake_if_needed(pool);
 }
 
 void carrier_block_end(struct carrier *c)
 {
-    atomic_fetch_add_explicit(&c->pool->awake, 1, memory_order_seq_cst);
+    struct pool *pool = c->pool;
+    atomic_fetch_add_explicit(&pool->awake, 1, memory_order_seq_cst);
+    if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
+                                      memory_order_relaxed)))
+        monitor_wake(pool);
 }

@@ -82,6 +82,7 @@ bool pool_has_work(struct pool *pool);
 /* carrier.c */
 void carrier_main(void *carrier);
 void carrier_signal(struct carrier *carrier);
+bool carrier_has_poller(void);
 
 /* monitor.c */
 int monitor_start(struct pool *pool);

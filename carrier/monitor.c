@@ -26,12 +26,9 @@ static void kick(struct pool *pool)
         carrier_signal(c);
 }
 
-/* None sleeps, but fewer are awake than may be: they start when they are
- * needed. */
-static bool start_spare(struct pool *pool)
+void pool_nudge(struct pool *pool)
 {
-    pool_wake_if_needed(pool);
-    return true;
+    kick(pool);
 }
 
 static bool is_timer_due(struct pool *pool)
@@ -61,31 +58,53 @@ static bool is_slot_stuck(struct pool *pool, struct memory *last)
     return is_stuck;
 }
 
-static bool is_time_kept(struct pool *pool, struct memory *last)
+static bool has_polled(struct pool *pool, struct memory *last)
 {
     uint32_t polls = atomic_load_explicit(&pool->polls, memory_order_relaxed);
-    bool has_polled = polls != last->polls;
+    bool has = polls != last->polls;
     last->polls = polls;
-    return atomic_load_explicit(&pool->timekeeper, memory_order_relaxed)
-           || (has_polled && !is_timer_due(pool));
+    return has;
+}
+
+/* Nobody polls: the one that slept in the poller is busy, or blocked, and
+ * those who sleep elsewhere, perhaps in other pools, do not know.  True if
+ * there were events. */
+static bool poll_instead(struct pool *pool)
+{
+    return !carrier_has_poller() && pool->client.poll_events();
+}
+
+/* Work that a carrier could do, were it awake.  With all places taken it
+ * could not. */
+static bool is_work_left(struct pool *pool, bool is_slot_stuck)
+{
+    return atomic_load_explicit(&pool->awake, memory_order_relaxed)
+               < pool->parallelism
+           && (is_slot_stuck || pool_has_work(pool));
 }
 
 /* True if something had to be done. */
 static bool look(struct pool *pool, struct memory *last)
 {
-    bool is_stuck = is_slot_stuck(pool, last);
-    bool is_kept = is_time_kept(pool, last);
-    if (atomic_load_explicit(&pool->idle, memory_order_relaxed) == 0)
-        return is_stuck && start_spare(pool);
-    if (!is_stuck && is_kept && !pool_has_work(pool))
-        return false;
-    kick(pool);
+    bool needs_carrier = is_work_left(pool, is_slot_stuck(pool, last));
+    bool polled = has_polled(pool, last);
+    bool had_events = !polled && poll_instead(pool);
+    bool is_time_kept
+        = (polled && !is_timer_due(pool))
+          || atomic_load_explicit(&pool->timekeeper, memory_order_relaxed);
+    if (!needs_carrier && is_time_kept)
+        return had_events;
+    if (atomic_load_explicit(&pool->idle, memory_order_relaxed) > 0)
+        kick(pool);
+    else if (needs_carrier)
+        pool_wake_if_needed(pool);
     return true;
 }
 
 static bool is_quiet(struct pool *pool)
 {
-    return atomic_load_explicit(&pool->awake, memory_order_relaxed) == 0;
+    return atomic_load_explicit(&pool->awake, memory_order_relaxed) == 0
+           && carrier_has_poller();
 }
 
 /* Sleeps until a carrier wakes. */

@@ -176,6 +176,9 @@ void pool_submit(struct pool *pool, struct task *task)
         return;
     }
     carrier_requeue(self, task);
+    /* Looked at before the fence, which is dear: a carrier that goes to
+     * sleep at this instant may be missed.  Then this one wakes it when it
+     * takes its next task (pool_wake_for), or the monitor does. */
     if (atomic_load_explicit(&pool->awake, memory_order_relaxed)
         < pool->parallelism) {
         /* (B) */

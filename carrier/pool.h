@@ -25,6 +25,9 @@ struct pool_client {
      * carrier.  Waits for the first until deadline_ns (0: not at all).
      * Several carriers may call it; only one at a time with a deadline. */
     void (*poll)(struct carrier *carrier, uint64_t deadline_ns);
+    /* Looks for events on behalf of all pools, from any OS thread; whether
+     * there were any. */
+    bool (*poll_events)(void);
     /* Makes a poll of another carrier return now. */
     void (*poll_interrupt)(struct carrier *carrier);
     /* When the next timer of the pool is due; CLOCK_NEVER if none is. */
@@ -53,6 +56,9 @@ int pool_create(struct pool **pool, const struct pool_attr *attr);
 /* Stops and joins all carriers, and frees the pool.  No task is left, and
  * none comes.  Not called by one of its carriers. */
 void pool_destroy(struct pool *pool);
+
+/* Wakes a sleeper, if there is one, to look whether a role is vacant. */
+void pool_nudge(struct pool *pool);
 
 /* Hands in a task from anywhere: to the calling carrier's own queue if it
  * belongs to the pool, else to the submission queue.  Wakes a carrier if

@@ -125,9 +125,15 @@ static bool find_home(struct continuation *c)
         adopt_own(c, stack);
         return true;
     }
-    if (!insist)
-        c->home = run_stack_take_common();
-    return c->home != NULL;
+    if (!insist && (c->home = run_stack_take_common()) != NULL)
+        return true;
+    /* All common homes have become somebody's own: who needs one must not
+     * wait for those to end, they may be waiting for it. */
+    stack = run_stack_take_own(0, true);
+    if (!stack)
+        return false;
+    adopt_own(c, stack);
+    return true;
 }
 
 static void freeze_and_count(struct continuation *c)

@@ -63,7 +63,8 @@ typedef uint64_t vthread_t;
 /* A home of its own: the thread's frames are never copied and pointers to
  * its locals stay valid while it is parked.  Costs a page or more. */
 #define VTHREAD_STACK_OWN 1u
-/* The thread stays on the carrier that first mounts it. */
+/* The thread stays on the carrier that first mounts it, and waits with it
+ * when a pinned thread blocks that carrier. */
 #define VTHREAD_BOUND 2u
 /* Nobody joins the thread: it is freed when it ends. */
 #define VTHREAD_DETACHED 4u

@@ -9,9 +9,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "describe.h"
 #include "local.h"
 #include "platform/fault.h"
-#include "platform/memory.h"
 #include "platform/panic.h"
 #include "thread.h"
 
@@ -26,8 +26,7 @@ static void detach_platform_thread(void *thread)
     struct thread *t = thread;
     local_self()->thread = NULL;
     fault_thread_leave();
-    memory_free(t->extra);
-    t->extra = NULL;
+    thread_free_extra(t);
     thread_free(t);
 }
 

@@ -159,6 +159,16 @@ static bool enter(void)
     return true;
 }
 
+/* What runs inside another stays mounted, and its home claimed, while that
+ * one is parked: so its home must be its own. */
+static bool may_nest(struct continuation *c)
+{
+    if (!continuation_current() || c->flags & CONTINUATION_HAS_OWN)
+        return true;
+    c->flags |= CONTINUATION_WANTS_OWN;
+    return c->home == NULL; /* it gets one at the first mount */
+}
+
 int vthread_continuation_run(vthread_continuation_t *c)
 {
     if (!c)
@@ -168,6 +178,10 @@ int vthread_continuation_run(vthread_continuation_t *c)
     int err = take(c);
     if (err != 0)
         return err;
+    if (!may_nest(&c->continuation)) {
+        leave(c);
+        return EPERM;
+    }
     uintptr_t value = 0;
     enum run_status status = continuation_run(mount_point_self(),
                                               &c->continuation, NULL, &value);

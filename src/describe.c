@@ -6,11 +6,16 @@
 
 #include "describe.h"
 #include "local.h"
+#include "platform/futex.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
 #include "thread.h"
 
 /* ---- Names -------------------------------------------------------------- */
+
+/* A name may be given, asked for and freed by three threads at once.  Taken
+ * for threads that have one, or get one, only. */
+static struct os_lock names;
 
 int thread_set_name(struct thread *t, const char *name)
 {
@@ -29,26 +34,41 @@ int thread_set_name(struct thread *t, const char *name)
     return 0;
 }
 
+void thread_free_extra(struct thread *t)
+{
+    os_lock_acquire(&names);
+    struct thread_extra *extra = t->extra;
+    t->extra = NULL;
+    os_lock_release(&names);
+    memory_free(extra);
+}
+
 int vthread_setname(vthread_t thread, const char *name)
 {
     uint64_t word;
+    os_lock_acquire(&names);
     struct thread *t = thread_of_handle(thread, &word);
-    return t ? thread_set_name(t, name) : ESRCH;
+    int err = t ? thread_set_name(t, name) : ESRCH;
+    os_lock_release(&names);
+    return err;
 }
 
 int vthread_getname(vthread_t thread, char *buffer, size_t size_bytes)
 {
     uint64_t word;
+    int err = ERANGE;
+    os_lock_acquire(&names);
     struct thread *t = thread_of_handle(thread, &word);
+    const char *name = t && t->extra ? t->extra->name : "";
+    size_t length = strlen(name);
     if (!t)
-        return ESRCH;
-    const char *name = t->extra ? t->extra->name : "";
-    size_t length = strnlen(name, sizeof t->extra->name);
-    if (length >= size_bytes)
-        return ERANGE;
-    memcpy(buffer, name, length);
-    buffer[length] = '\0';
-    return 0;
+        err = ESRCH;
+    else if (length < size_bytes)
+        err = 0;
+    if (err == 0)
+        memcpy(buffer, name, length + 1);
+    os_lock_release(&names);
+    return err;
 }
 
 /* ---- Words -------------------------------------------------------------- */

@@ -36,8 +36,8 @@ static uint64_t set_flags(struct thread *t, uint64_t flags)
 static void destroy(struct thread *t)
 {
     continuation_teardown(&t->continuation);
-    memory_free(t->extra);
-    t->extra = NULL;
+    if (t->extra)
+        thread_free_extra(t);
     thread_free(t);
 }
 
@@ -76,7 +76,7 @@ static void thread_main(void *continuation)
     struct thread *self = thread_of_continuation(continuation);
     continuation_begun(&self->continuation);
     void *result = self->fn(self->argument);
-    end(local_self()->thread, result);
+    end(thread_self(), result);
 }
 
 const struct continuation_kind thread_kind = {

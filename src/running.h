@@ -30,12 +30,13 @@ void running_migrate(struct vthread_scheduler *s, struct thread *t);
 /* The thread has left its stack for good. */
 void running_ended(struct local *here, struct thread *t);
 
-/* Relaxed, no read-modify-write: only the carrier writes its station. */
+/* No read-modify-write: only the carrier writes its station.  Releases what
+ * is counted; pairs with read_count. */
 static inline void station_count(_Atomic uint64_t *counter)
 {
     atomic_store_explicit(
         counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-        memory_order_relaxed);
+        memory_order_release);
 }
 
 #endif

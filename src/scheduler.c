@@ -2,7 +2,10 @@
  * scheduler.c - schedulers: a pool of carriers, with a station at each.
  *
  * Schedulers have numbers, so a thread names its own in one byte.  A number
- * is used again only after the scheduler has ended in order.
+ * is used again only after the scheduler has ended in order, and with it the
+ * object: a vthread_create that loses the race against the shutdown of the
+ * default scheduler finds it closing, not gone; what such a call has just
+ * added to created_outside, and will take back, is not lost.
  *
  * How many threads live is known as a sum of counters that each have one
  * writer; nobody needs it but statistics and shutdown, which looks again
@@ -33,6 +36,7 @@
 
 static struct os_lock lock;
 static struct vthread_scheduler *_Atomic schedulers[SCHEDULERS_MAX + 1];
+static struct vthread_scheduler *memory_of[SCHEDULERS_MAX + 1]; /* L */
 static struct vthread_scheduler *_Atomic default_scheduler;
 static _Atomic bool is_started; /* the engine */
 
@@ -76,6 +80,11 @@ static void poll_events(struct carrier *carrier, uint64_t deadline_ns)
     if (deadline_ns > 0 || descriptor_any())
         descriptor_poll(deadline_ns);
     expire(pool_owner(carrier_pool(carrier)));
+}
+
+static bool poll_for_all(void)
+{
+    return descriptor_any() && descriptor_poll(0) > 0;
 }
 
 void scheduler_poll_returned(void)
@@ -135,6 +144,7 @@ static void carrier_leave(struct carrier *carrier)
 static const struct pool_client client = {
     .work = running_work,
     .poll = poll_events,
+    .poll_events = poll_for_all,
     .poll_interrupt = interrupt_poll,
     .next_deadline = next_deadline,
     .carrier_enter = carrier_enter,
@@ -274,6 +284,16 @@ static void get_limits(const vthread_scheduler_attr_t *attr,
         limits->parallelism = limits->max_carriers;
 }
 
+static struct vthread_scheduler *new_memory(void)
+{
+    struct vthread_scheduler *s = memory_reserve(sizeof *s);
+    if (s && memory_commit(s, sizeof *s) != 0) {
+        memory_release(s, sizeof *s);
+        s = NULL;
+    }
+    return s;
+}
+
 /* A number and memory; under the lock. */
 static struct vthread_scheduler *new_scheduler(void)
 {
@@ -282,15 +302,33 @@ static struct vthread_scheduler *new_scheduler(void)
         number++;
     if (number > SCHEDULERS_MAX)
         return NULL;
-    struct vthread_scheduler *s = memory_reserve(sizeof *s);
-    if (!s)
+    struct vthread_scheduler *s = memory_of[number];
+    if (!s && (s = new_memory()) == NULL)
         return NULL;
-    if (memory_commit(s, sizeof *s) != 0) {
-        memory_release(s, sizeof *s);
-        return NULL;
-    }
+    memory_of[number] = s;
     s->number = (uint8_t)number;
     return s;
+}
+
+/* Its carrier has ended: as many threads have ended here as came from
+ * elsewhere, or the other way round.  The sum over all is zero. */
+static void close_station(struct vthread_scheduler *s,
+                          struct station *station)
+{
+    atomic_fetch_add_explicit(&s->created_outside,
+                              read_count(&station->created)
+                                  - read_count(&station->ended),
+                              memory_order_relaxed);
+    *station = (struct station){.counts = NULL};
+}
+
+/* Its carriers have ended; under the lock. */
+static void retire(struct vthread_scheduler *s)
+{
+    for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++)
+        if (scheduler_station(s, i))
+            close_station(s, &s->stations[i]);
+    schedulers[s->number] = NULL;
 }
 
 static int create(struct vthread_scheduler **result,
@@ -313,11 +351,11 @@ static int create(struct vthread_scheduler **result,
     if (err == 0 && settings_get()->migrate_always)
         (void)pool_start_all(s->pool);
     if (err == 0) {
+        atomic_store_explicit(&s->is_closing, false, memory_order_release);
         *result = s;
-        return 0;
+    } else {
+        retire(s);
     }
-    schedulers[s->number] = NULL;
-    memory_release(s, sizeof *s);
     return err;
 }
 
@@ -407,9 +445,12 @@ static void destroy(struct vthread_scheduler *s)
     atomic_compare_exchange_strong(&default_scheduler, &self, NULL);
     pool_destroy(s->pool);
     os_lock_acquire(&lock);
-    schedulers[s->number] = NULL;
+    retire(s);
+    /* One of its carriers may have been the one that sleeps in the poller. */
+    for (unsigned i = 1; i <= SCHEDULERS_MAX; i++)
+        if (schedulers[i])
+            pool_nudge(schedulers[i]->pool);
     os_lock_release(&lock);
-    memory_release(s, sizeof *s);
 }
 
 int vthread_scheduler_shutdown(vthread_scheduler_t *s, uint64_t deadline_ns)

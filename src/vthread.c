@@ -485,6 +485,14 @@ int vthread_sleep(uint64_t duration_ns)
     return vthread_sleep_until(vthread_after(duration_ns));
 }
 
+/* Pinned: others run on a spare carrier meanwhile, if there is one. */
+static void yield_in_place(struct carrier *carrier)
+{
+    carrier_block_begin(carrier);
+    sched_yield();
+    carrier_block_end(carrier);
+}
+
 void vthread_yield(void)
 {
     struct thread *self = local_self()->thread;
@@ -493,6 +501,8 @@ void vthread_yield(void)
         sched_yield();
     } else if (!mount_is_pinned(mount_point_self(), &self->continuation)) {
         continuation_yield(&self->continuation, SAYS_YIELD);
+    } else {
+        yield_in_place(local_self()->carrier);
     }
 }
 

@@ -611,7 +611,7 @@ static void verify_batch(struct trace *batch, uint64_t seed)
 
 static uint64_t iterations(void)
 {
-    return number_from("TRACE_ITERATIONS", UNDER_SANITIZER ? 1 : 6);
+    return number_from("TRACE_ITERATIONS", UNDER_SANITIZER ? 1 : 4);
 }
 
 static uint64_t first_seed;

@@ -68,8 +68,10 @@ vthread_continuation_create(vthread_continuation_t **continuation,
  * Returns  0 when it yielded or ended: vthread_continuation_is_done tells;
  *          EBUSY when it is mounted, here or elsewhere; ESRCH when it is
  *          done; EAGAIN when its home is held by another continuation that
- *          is mounted now, so try again later; ENOMEM when the frames of
- *          another one cannot be copied away.  All of these change nothing.
+ *          is mounted now, so try again later; EPERM when it is run
+ *          inside another continuation or thread but has run outside of
+ *          any before, on a home that it shares; ENOMEM when no home can be
+ *          had.  All of these change nothing.
  * Blocks   as long as its code runs.
  * Orders   what happened before a yield happens before the next run
  *          returns or goes on, provided the runs themselves are ordered.

@@ -52,6 +52,11 @@ static void release_unless_empty(char *start, size_t size_bytes)
         munmap(start, size_bytes);
 }
 
+static size_t whole_pages(size_t size_bytes)
+{
+    return (size_bytes + PAGE_SIZE_BYTES - 1) & ~(PAGE_SIZE_BYTES - 1);
+}
+
 void *memory_reserve(size_t size_bytes)
 {
     size_t slack_bytes = HUGE_PAGE_SIZE_BYTES - PAGE_SIZE_BYTES;
@@ -60,6 +65,7 @@ void *memory_reserve(size_t size_bytes)
 
     if (memory_should_fail() || size_bytes > SIZE_MAX - slack_bytes)
         return NULL;
+    size_bytes = whole_pages(size_bytes);
     mapped = mmap(NULL, size_bytes + slack_bytes, PROT_NONE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED)
