@@ -82,8 +82,10 @@ static void evacuate(struct continuation *c)
             return;
         cpu_relax();
     }
-    if (run_stack_resident(home) == c)
+    if (run_stack_resident(home) == c) {
+        sanitizer_stack_vacated(home->bottom, run_stack_size(home));
         run_stack_set_resident(home, NULL);
+    }
     struct stack_waiter *waiters = run_stack_release(home);
     if (waiters)
         continuation_home_released(waiters);
@@ -98,6 +100,8 @@ static void give_back_home(struct continuation *c)
     if (c->home->is_common && !(c->flags & CONTINUATION_HAS_OWN)) {
         evacuate(c);
     }
+    if (c->flags & CONTINUATION_HAS_OWN)
+        sanitizer_stack_vacated(c->home->bottom, run_stack_size(c->home));
     run_stack_give_back(c->home);
     c->home = NULL;
 }

@@ -51,6 +51,13 @@ static void end(struct thread *self, void *result)
 
 void running_ended(struct local *here, struct thread *t)
 {
+    uint64_t word = atomic_load_explicit(&t->word, memory_order_acquire);
+    if (word & THREAD_DETACHED) {
+        destroy(t);
+        scheduler_thread_ends(here->station);
+        return;
+    }
+    /* First counted: who has joined it finds it gone. */
     scheduler_thread_ends(here->station);
     uint64_t before = set_flags(t, THREAD_DONE);
     if (before & THREAD_DETACHED)

@@ -351,6 +351,7 @@ static int create(struct vthread_scheduler **result,
     if (err == 0 && settings_get()->migrate_always)
         (void)pool_start_all(s->pool);
     if (err == 0) {
+        s->has_pool = true;
         atomic_store_explicit(&s->is_closing, false, memory_order_release);
         *result = s;
     } else {
@@ -439,17 +440,26 @@ static int wait_until_empty(struct vthread_scheduler *s, uint64_t deadline_ns)
     }
 }
 
+/* One of the carriers that have ended may have been the one that sleeps in
+ * the poller: those of other schedulers look whether the role is vacant. */
+static void nudge_others(void)
+{
+    for (unsigned i = 1; i <= SCHEDULERS_MAX; i++)
+        if (schedulers[i] && schedulers[i]->has_pool)
+            pool_nudge(schedulers[i]->pool);
+}
+
 static void destroy(struct vthread_scheduler *s)
 {
     struct vthread_scheduler *self = s;
     atomic_compare_exchange_strong(&default_scheduler, &self, NULL);
+    os_lock_acquire(&lock);
+    s->has_pool = false;
+    os_lock_release(&lock);
     pool_destroy(s->pool);
     os_lock_acquire(&lock);
     retire(s);
-    /* One of its carriers may have been the one that sleeps in the poller. */
-    for (unsigned i = 1; i <= SCHEDULERS_MAX; i++)
-        if (schedulers[i])
-            pool_nudge(schedulers[i]->pool);
+    nudge_others();
     os_lock_release(&lock);
 }
 

@@ -30,6 +30,8 @@ struct vthread_scheduler {
     struct pool *pool;            /* S */
     uint8_t number;               /* S: 1.. */
     _Atomic bool is_closing;      /* A: no new threads */
+    bool has_pool;                /* under the lock of scheduler.c: its pool
+                                     is there for other schedulers */
     _Atomic uint64_t created_outside; /* A: by others than its carriers */
     struct station stations[POOL_MAX_CARRIERS]; /* those of carriers that
                                      never started are untouched pages */

@@ -80,8 +80,8 @@ void *memory_reserve(size_t size_bytes)
 
 void memory_release(void *start, size_t size_bytes)
 {
-    sanitizer_memory_released(start, size_bytes);
-    munmap(start, size_bytes);
+    sanitizer_memory_released(start, whole_pages(size_bytes));
+    munmap(start, whole_pages(size_bytes));
 }
 
 /* Pages. */
