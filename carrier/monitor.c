@@ -98,6 +98,8 @@ static bool look(struct pool *pool, struct memory *last)
         kick(pool);
     else if (needs_carrier)
         pool_wake_if_needed(pool);
+    else
+        return had_events;
     return true;
 }
 

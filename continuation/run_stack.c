@@ -213,8 +213,9 @@ static struct run_stack *take_large(size_t stack_size_bytes)
     size_t size = stack_size_bytes + 2 * PAGE_SIZE_BYTES;
     os_lock_acquire(&pool.lock);
     struct run_stack *stack = pool.large;
+    /* Acquires what the last user did there; pairs with give_large. */
     while (stack
-           && (atomic_load_explicit(&stack->shares, memory_order_relaxed) != 0
+           && (atomic_load_explicit(&stack->shares, memory_order_acquire) != 0
                || (size_t)(stack->top - stack->bottom) < stack_size_bytes
                || (size_t)(stack->top - stack->bottom)
                       > 2 * stack_size_bytes))

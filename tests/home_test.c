@@ -6,6 +6,7 @@
 
 #include "tests/random.h"
 #include "tests/threads.h"
+#include "thread.h"
 
 /* ---- Homes -------------------------------------------------------------- */
 
@@ -120,6 +121,38 @@ START_TEST(locals_on_an_own_home_are_there_while_it_is_parked)
     for (unsigned i = 0; i < COUNT_OF(locals); i++) {
         vthread_unpark(threads[i]);
         ck_assert_ptr_eq(join(threads[i]), pointer(i + 7));
+    }
+}
+END_TEST
+
+static void *only_sleeps(void *arg)
+{
+    vthread_sleep_until(VTHREAD_NEVER - 1);
+    return arg;
+}
+
+/* 256 bytes are all that it costs: nothing of it lies elsewhere. */
+START_TEST(the_frames_of_a_sleeper_fit_its_object)
+{
+    static vthread_t sleepers[64];
+    uint64_t word;
+    set_mode("VTHREAD_OWN_LIMIT", "0");
+    for (unsigned i = 0; i < COUNT_OF(sleepers); i++)
+        sleepers[i] = start(only_sleeps, NULL);
+    for (unsigned i = 0; i < COUNT_OF(sleepers); i++)
+        until_waiting(sleepers[i]);
+#if defined __OPTIMIZE__ && !defined __SANITIZE_ADDRESS__                     \
+    && !defined __SANITIZE_THREAD__
+    for (unsigned i = 0; i < COUNT_OF(sleepers); i++)
+        if (!mode_is("VTHREAD_FREEZE", "eager"))
+            ck_assert_ptr_null(
+                thread_of_handle(sleepers[i], &word)->continuation.chunk);
+#else
+    (void)word;
+#endif
+    for (unsigned i = 0; i < COUNT_OF(sleepers); i++) {
+        ck_assert_int_eq(vthread_interrupt(sleepers[i]), 0);
+        join(sleepers[i]);
     }
 }
 END_TEST
@@ -278,6 +311,7 @@ static void add_homes(Suite *suite)
     tcase_add_test(cases, frames_beyond_the_own_limit_are_copied_and_right);
     tcase_add_test(cases, own_homes_are_not_copied);
     tcase_add_test(cases, all_may_share_a_few_homes_on_many_carriers);
+    tcase_add_test(cases, the_frames_of_a_sleeper_fit_its_object);
     tcase_add_test(cases, locals_on_an_own_home_are_there_while_it_is_parked);
     tcase_add_test(cases,
                    a_pointer_to_a_local_makes_an_unshared_home_an_own_one);
