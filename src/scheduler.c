@@ -33,6 +33,7 @@
 #include "thread.h"
 
 #define EXPIRE_BATCH 256
+#define OTHERS_SLACK_NS 200000
 
 static struct os_lock lock;
 static struct vthread_scheduler *_Atomic schedulers[SCHEDULERS_MAX + 1];
@@ -57,7 +58,11 @@ static void resubmit_all(struct task *task)
     }
 }
 
-static void expire(struct vthread_scheduler *s)
+/* A wheel is best expired by its own carrier, which has the threads in its
+ * cache.  One that is awake does that before OTHERS_SLACK_NS have passed;
+ * others see to it if it is busy with a thread, or has come from sleep. */
+static void expire(struct vthread_scheduler *s, struct station *own,
+                   uint64_t slack_ns)
 {
     uint64_t now_ns = 0;
     unsigned count = pool_carrier_count(s->pool);
@@ -69,7 +74,7 @@ static void expire(struct vthread_scheduler *s)
             continue;
         if (now_ns == 0)
             now_ns = clock_now_ns();
-        if (next_ns <= now_ns)
+        if (next_ns <= now_ns - (station == own ? 0 : slack_ns))
             resubmit_all(wheel_expire(&station->wheel, now_ns,
                                       EXPIRE_BATCH));
     }
@@ -79,7 +84,8 @@ static void poll_events(struct carrier *carrier, uint64_t deadline_ns)
 {
     if (deadline_ns > 0 || descriptor_any())
         descriptor_poll(deadline_ns);
-    expire(pool_owner(carrier_pool(carrier)));
+    expire(pool_owner(carrier_pool(carrier)), local_self()->station,
+           deadline_ns > 0 ? 0 : OTHERS_SLACK_NS);
 }
 
 static bool poll_for_all(void)
