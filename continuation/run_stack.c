@@ -247,7 +247,7 @@ static struct run_stack *take_large(size_t stack_size_bytes)
 static void give_large(struct run_stack *stack)
 {
     memory_discard(stack->bottom,
-                   (size_t)(stack->top - stack->bottom) & ~(PAGE_SIZE_BYTES - 1));
+                   run_stack_size(stack) & ~(PAGE_SIZE_BYTES - 1));
     /* Releases the record to the next take_large. */
     atomic_store_explicit(&stack->shares, 0, memory_order_release);
 }

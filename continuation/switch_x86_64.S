@@ -11,9 +11,10 @@
  *
  * The control words are loaded only if they differ: storing them is cheap,
  * loading MXCSR costs 50 ns on some processors.  Its lower six bits are
- * flags that any inexact division raises; they are nobody's to preserve.  The way back is a jump, not a ret: the processor's
- * return predictor has learned the calls of the other stack and would be
- * wrong every time.
+ * flags that any inexact division raises; they are nobody's to preserve.
+ *
+ * The way back is a jump, not a ret: the processor's return predictor has
+ * learned the calls of the other stack and would be wrong every time.
  */
     .text
 

@@ -23,7 +23,8 @@ check() {
     local directory=$work/$model$(printf '%s' "$@")
     mkdir "$directory" && cd "$directory" || return 1
     if ! spin -a "$@" "$models/$model.pml" >spin.log 2>&1 ||
-        ! $CC $level -w -DSAFETY -DVECTORSZ=256 -o pan pan.c >>spin.log 2>&1; then
+        ! $CC $level -w -DSAFETY -DVECTORSZ=256 -o pan pan.c \
+            >>spin.log 2>&1; then
         cat spin.log
         return 1
     fi

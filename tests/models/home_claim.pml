@@ -108,6 +108,7 @@ inline freeze(r)
     assert(place_owner == r && !ended[r] && !frozen[r]);
     chunk[r] = place_version;
     frozen[r] = true;
+    assert(!ended[r]);
     copying--
 }
 
@@ -207,7 +208,8 @@ claimed:
     goto end_idle
 }
 
-/* Destroys thread 0, whose frames may lie there or be frozen. */
+/* Destroys thread 0, whose frames may lie there or be frozen.  Who holds
+ * the claim has copied them when another is the resident. */
 proctype dropper()
 {
     byte t, word;
@@ -217,7 +219,15 @@ proctype dropper()
     :: try_claim();
        if
        :: got -> break
-       :: else -> claim == 0
+#ifdef PLANT_DROPPED_WHILE_COPIED
+       :: else -> goto gone
+#else
+       :: else ->
+           if
+           :: resident != 0 -> goto gone
+           :: claim == 0
+           fi
+#endif
        fi
     od;
     if
@@ -227,6 +237,7 @@ proctype dropper()
     :: else
     fi;
     release();
+gone:
     ended[0] = true
 }
 

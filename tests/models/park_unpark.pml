@@ -32,8 +32,10 @@
 /* What a wait is like. */
 bool by_list, cancellable_wait, with_deadline;
 
-/* The word. */
-bool parked, waiting, permit, woken, timed_out, interrupt, cancellable, timed;
+/* The word: THREAD_PARKED and so on of src/thread.h. */
+bool parked, waiting, permit, woken, cancellable, timed, armed;
+bool timed_out, canceled_wait; /* THREAD_TIMEOUT, THREAD_CANCELED */
+bool interrupt;
 
 /* The thread's place in the machine. */
 bool queued;      /* on a run queue */
@@ -44,7 +46,7 @@ bool ended;
 byte wait_number; /* which wait this is */
 
 /* The wheel. */
-bool wheel_lock, armed;
+bool wheel_lock, in_wheel;
 byte armed_for;   /* the wait that armed it */
 
 /* The list it waits in. */
@@ -67,11 +69,12 @@ inline resubmit()
     queued = true
 }
 
-/* The wait has ended: nothing of it may stay in the word. */
+/* The wait has ended. */
 inline end_wait()
 {
     parked = false;
-    waiting = false
+    waiting = false;
+    cancellable = false
 }
 
 /* ---- Those around it ---------------------------------------------------- */
@@ -85,7 +88,6 @@ proctype unparker()
             :: permit
             :: parked ->
                 end_wait();
-                cancellable = false;
                 given++;
                 resubmit()
             :: else ->
@@ -100,16 +102,21 @@ proctype interrupter()
 {
     atomic {
         if
-        :: interrupt
-        :: else ->
-            interrupt = true;
+        :: (parked || waiting) && cancellable ->
             interrupts++;
+            end_wait();
+#ifndef PLANT_INTERRUPT_LEAVES_NO_TRACE
+            canceled_wait = true;
+#else
+            interrupt = true;
+#endif
+            resubmit()
+        :: else ->
             if
-            :: (parked || waiting) && cancellable ->
-                /* CANCELLABLE stays: it says who ended the wait. */
-                end_wait();
-                resubmit()
-            :: else
+            :: interrupt
+            :: else ->
+                interrupt = true;
+                interrupts++
             fi
         fi
     }
@@ -129,7 +136,6 @@ end_idle:
             if
             :: waiting ->
                 end_wait();
-                cancellable = false;
                 resubmit()
             :: else ->
                 assert(!woken);
@@ -144,29 +150,29 @@ proctype wheel()
 {
 end_idle:
     do
-    :: armed ->
+    :: in_wheel ->
        LOCK(wheel_lock);
        if
-       :: armed ->
-           armed = false;
+       :: in_wheel ->
            atomic {
                if
                :: parked || waiting ->
                    assert(armed_for == wait_number);
                    end_wait();
-                   cancellable = false;
                    timed_out = true;
                    resubmit()
                :: else ->
 #ifndef PLANT_TIMER_FORGETS
-                   /* Not parked yet, or woken already: it has gone off,
-                    * and whoever parks or resumes the thread sees that. */
-                   timed = false
+                   if
+                   :: armed -> timed_out = true
+                   :: else
+                   fi
 #else
                    skip
 #endif
                fi
-           }
+           };
+           in_wheel = false
        :: else
        fi;
        UNLOCK(wheel_lock)
@@ -174,6 +180,38 @@ end_idle:
 }
 
 /* ---- The thread and its carriers ---------------------------------------- */
+
+/* What ends a wait before it begins, on the thread or on its carrier: sets
+ * result, and the word as it is when the thread goes on. */
+inline take_what_is_there()
+{
+    if
+    :: !by_list && permit ->
+        permit = false;
+        result = WOKE
+    :: by_list && woken ->
+        woken = false;
+        result = WOKE
+    :: else ->
+        if
+        :: timed_out && armed -> result = TIMEDOUT
+        :: else ->
+            if
+            :: cancellable_wait && interrupt ->
+                interrupt = false;
+                result = CANCELED
+            :: else
+            fi
+        fi
+    fi;
+    if
+    :: result != NONE ->
+        armed = false;
+        timed_out = result == TIMEDOUT;
+        canceled_wait = result == CANCELED
+    :: else
+    fi
+}
 
 /* On the thread, at the start of a wait.  `result` is NONE if it must leave
  * its stack. */
@@ -201,86 +239,70 @@ inline begin_wait()
         UNLOCK(list_lock)
     :: else
     fi;
-    atomic {
-        if
-        :: !by_list && permit ->
-            permit = false;
-            result = WOKE
-        :: by_list && woken ->
-            woken = false;
-            result = WOKE
-        :: else ->
-            if
-            :: cancellable_wait && interrupt ->
-                interrupt = false;
-                result = CANCELED
-            :: else
-            fi
-        fi
-    };
+    atomic { take_what_is_there() }
+}
+
+/* On the carrier, which has left the thread's stack. */
+inline arm()
+{
     if
-    :: result == NONE && with_deadline ->
-        timed = true;
+    :: with_deadline ->
+        atomic {
+            timed_out = false;
+            canceled_wait = false;
+            armed = true;
+            timed = true
+        };
         LOCK(wheel_lock);
-        armed = true;
+        in_wheel = true;
         armed_for = wait_number;
         UNLOCK(wheel_lock)
     :: else
     fi
 }
 
-/* On the carrier, which has left the thread's stack: makes it parked, or
- * finds that the wait is over.  In the first case the thread may be running
- * elsewhere in the next instant. */
+/* Makes the thread parked, or finds that the wait is over.  In the first
+ * case it may be running elsewhere in the next instant. */
 inline publish()
 {
     atomic {
+#ifdef PLANT_NO_SECOND_LOOK
         if
-#ifndef PLANT_NO_SECOND_LOOK
-        :: !by_list && permit ->
-            permit = false;
-            result = WOKE
+        :: !by_list && permit -> result = NONE
+        :: else -> take_what_is_there()
+        fi;
+#else
+        take_what_is_there();
 #endif
-        :: by_list && woken ->
-            woken = false;
-            result = WOKE
-        :: else ->
-            if
-            :: cancellable_wait && interrupt ->
-                interrupt = false;
-                result = CANCELED
-            :: else ->
-                if
-                :: with_deadline && !timed -> result = TIMEDOUT
-                :: else ->
-                    parked = !by_list;
-                    waiting = by_list;
-                    cancellable = cancellable_wait;
-                    mounted--
-                fi
-            fi
+        if
+        :: result == NONE ->
+            armed = false;
+            timed_out = false;
+            canceled_wait = false;
+            parked = !by_list;
+            waiting = by_list;
+            cancellable = cancellable_wait;
+            mounted--
+        :: else
         fi
     }
 }
 
-/* On the carrier that took the thread from its queue: why it runs. */
+/* On the carrier that took the thread from its queue: why it runs.  What it
+ * reads stays in the word until the next wait. */
 inline why()
 {
     atomic {
         if
-        :: timed_out ->
-            timed_out = false;
-            result = TIMEDOUT
-#ifndef PLANT_INTERRUPT_EATS_PERMIT
-        :: cancellable && interrupt ->
-#else
+        :: canceled_wait -> result = CANCELED
+        :: timed_out -> result = TIMEDOUT
+#ifdef PLANT_INTERRUPT_LEAVES_NO_TRACE
         :: !timed_out && cancellable_wait && interrupt ->
-#endif
             interrupt = false;
             result = CANCELED
+#endif
         :: else -> result = WOKE
-        fi;
-        cancellable = false
+        fi
     }
 }
 
@@ -291,7 +313,7 @@ inline cancel_timer()
     :: timed ->
 #ifndef PLANT_NO_CANCEL
         LOCK(wheel_lock);
-        armed = false;
+        in_wheel = false;
         UNLOCK(wheel_lock);
 #endif
         timed = false
@@ -338,14 +360,9 @@ end_idle:
         mounted++;
         assert(mounted == 1 && !on_stack)
     };
-    why();
-    if
-    :: !in_wait -> goto mount /* its first run */
-    :: else
-    fi;
 resume:
+    why();
     cancel_timer();
-mount:
     on_stack = true;
     if
     :: in_wait -> goto woken_up
@@ -367,10 +384,12 @@ next:
     fi;
 leave:
 #ifdef PLANT_PUBLISH_ON_STACK
+    arm();
     publish();
     on_stack = false;
 #else
     on_stack = false;
+    arm();
     publish();
 #endif
     if
@@ -414,7 +433,6 @@ proctype quiescent()
         assert(wakes == wakes_taken + woken);
         assert(interrupts == canceled + interrupt);
         assert(!woken || !in_wait);
-        assert(!timed || ended || parked || waiting);
         assert(ended || parked || waiting);
         assert(!(parked && permit));
         assert(!(waiting && woken));
