@@ -236,8 +236,9 @@ void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns)
     /* Orders the arming of the timer before the look at the timekeeper;
      * pairs with the fence in keep_time. */
     atomic_thread_fence(memory_order_seq_cst);
+    /* Acquires the carrier itself; pairs with keep_time. */
     struct carrier *keeper = atomic_load_explicit(&pool->timekeeper,
-                                                  memory_order_relaxed);
+                                                  memory_order_acquire);
     if (keeper
         && deadline_ns < atomic_load_explicit(&pool->keeper_until,
                                               memory_order_relaxed))

@@ -849,7 +849,12 @@ static int yield_and_change_the_rounding(struct trace *t)
 static FRAME int yield_and_change_registers(struct trace *t)
 {
     t->plant.is_done = true;
-    __asm__ volatile("xorl $1, %%r12d\n\txorl $1, %%r13d" : : :);
+    __asm__ volatile("xorl $8, %%ebx\n\txorl $8, %%r12d\n\t"
+                     "xorl $8, %%r13d\n\txorl $8, %%r14d\n\t"
+                     "xorl $8, %%r15d"
+                     :
+                     :
+                     :);
     return 0;
 }
 
