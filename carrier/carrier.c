@@ -21,6 +21,8 @@
 #define POLL_INTERVAL_NS 50000
 #define NEXT_RUNS_MAX 8
 #define SEARCH_ROUNDS 4
+#define BURST_WORTH_NS 50000
+#define LASTING_WORTH_NS 5000
 
 static __thread struct carrier *current_carrier;
 
@@ -61,13 +63,42 @@ static void poll_now(struct carrier *c)
     c->pool->client.poll(c, 0);
 }
 
-static void poll_at_times(struct carrier *c)
+static void poll_at_times(struct carrier *c, uint64_t now)
 {
-    uint64_t now = clock_now_ns();
     if (now - c->polled_ns < POLL_INTERVAL_NS)
         return;
     c->polled_ns = now;
     poll_now(c);
+}
+
+/* ---- What a backlog is worth -------------------------------------------- */
+
+/* How many tasks in the queue are that much work. */
+static uint32_t tasks_of(const struct carrier *c, uint32_t work_ns)
+{
+    return c->task_ns ? work_ns / c->task_ns : 0;
+}
+
+/* The carrier has had nothing to do, and has something now. */
+static void begin_stretch(struct carrier *c)
+{
+    c->stretch_ns = clock_now_ns();
+    c->stretch_tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
+    c->backlog_worth = tasks_of(c, BURST_WORTH_NS);
+}
+
+/* Learns from the stretch so far how long a task takes. */
+static void measure_stretch(struct carrier *c, uint64_t now, uint32_t tick)
+{
+    uint64_t length_ns = now - c->stretch_ns;
+    uint32_t tasks = tick - c->stretch_tick;
+    if (tasks > 0 && length_ns / tasks < BURST_WORTH_NS)
+        c->task_ns = (c->task_ns + (uint32_t)(length_ns / tasks) + 1) / 2;
+    else
+        c->task_ns = BURST_WORTH_NS;
+    c->backlog_worth = tasks_of(c, length_ns < BURST_WORTH_NS
+                                       ? BURST_WORTH_NS
+                                       : LASTING_WORTH_NS);
 }
 
 /* ---- Finding a task ----------------------------------------------------- */
@@ -133,9 +164,11 @@ static struct task *take_next(struct carrier *c)
 }
 
 /* Every 32nd task: what others must not wait for too long. */
-static struct task *look_around(struct carrier *c)
+static struct task *look_around(struct carrier *c, uint32_t tick)
 {
-    poll_at_times(c);
+    uint64_t now = clock_now_ns();
+    measure_stretch(c, now, tick);
+    poll_at_times(c, now);
     return take_submissions(c, &c->pool->submissions);
 }
 
@@ -159,7 +192,7 @@ static inline struct task *find_here(struct carrier *c)
     struct task *task;
     uint32_t tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
     if (unlikely(tick % LOOK_TICKS == 0)
-        && (task = look_around(c)) != NULL)
+        && (task = look_around(c, tick)) != NULL)
         return task;
     if (unlikely(has_handed(c)) && (task = take_handed(c, tick)) != NULL)
         return task;
@@ -451,8 +484,10 @@ struct task *carrier_next(struct carrier *c)
     if (is_surplus(c))
         hand_over(c);
     struct task *task = find_here(c);
-    if (unlikely(!task))
+    if (unlikely(!task)) {
         task = find_or_sleep(c);
+        begin_stretch(c);
+    }
     if (unlikely(c->is_searching) && end_search(c)) {
         /* As in find_elsewhere: others relied on this searcher. */
         fence_after_rmw();

@@ -26,6 +26,11 @@ struct carrier {
     struct task *bound_first;   /* O: tasks only for this carrier, */
     struct task *bound_last;    /* O: oldest first */
     uint64_t polled_ns;         /* O: when it last polled */
+    uint64_t stretch_ns;        /* O: since when it has had tasks, */
+    uint32_t stretch_tick;      /* O: and what tick was then */
+    uint32_t task_ns;           /* O: how long its tasks take, on average */
+    uint32_t backlog_worth;     /* O: more tasks than that in its queue are
+                                   worth the waking of another carrier */
     uint64_t random;            /* O: state of its generator */
     struct deque queue;
     struct submission inbox;    /* A: tasks for this carrier only */
@@ -101,15 +106,15 @@ static inline void pool_wake_if_needed(struct pool *pool)
 }
 
 /* The carrier is about to run a task and has just done a full fence (the
- * compare-and-swap that took it): if it leaves work behind, others may be
- * needed. */
+ * compare-and-swap that took it): if it leaves enough work behind, others
+ * may be needed. */
 static inline void pool_wake_for(struct carrier *carrier)
 {
     struct pool *pool = carrier->pool;
     fence_after_rmw();
     if (unlikely(atomic_load_explicit(&pool->awake, memory_order_relaxed)
                  < pool->parallelism)
-        && !deque_is_empty(&carrier->queue))
+        && deque_size(&carrier->queue) > carrier->backlog_worth)
         pool_wake_if_needed(pool);
 }
 

@@ -48,6 +48,13 @@ static inline bool deque_is_empty(const struct deque *d)
            >= atomic_load_explicit(&d->tail, memory_order_relaxed);
 }
 
+/* For its owner: what thieves take meanwhile is not seen. */
+static inline uint64_t deque_size(const struct deque *d)
+{
+    return atomic_load_explicit(&d->tail, memory_order_relaxed)
+           - atomic_load_explicit(&d->head, memory_order_relaxed);
+}
+
 /* ---- The hot path ------------------------------------------------------- */
 
 /* Relaxed both: tail (C) publishes what a slot holds. */

@@ -4,15 +4,17 @@
  * A carrier polls, runs timers and wakes others between tasks.  When all
  * that are awake are busy for long, that is left undone although others
  * sleep; the monitor then wakes one, which does it.  It looks every 20 us
- * at first, and less and less often, up to every 10 ms, while it finds
- * nothing to do; when no carrier has been awake for some time it sleeps
- * until one is.
+ * at first, and less and less often while it finds nothing to do: up to
+ * every 10 ms, or every millisecond while some carriers are awake and
+ * others could help them.  When no carrier has been awake for some time it
+ * sleeps until one is.
  */
 #include "carrier/carrier.h"
 #include "platform/clock.h"
 
 #define INTERVAL_MIN_NS 20000
 #define INTERVAL_MAX_NS 10000000
+#define INTERVAL_AWAKE_MAX_NS 1000000
 #define QUIET_LOOKS_MAX 20
 
 /* Wakes a sleeper that will poll and look for work, whether or not all
@@ -42,20 +44,26 @@ struct memory {
     uint32_t ticks[POOL_MAX_CARRIERS];
 };
 
-/* A task has been woken by one that goes on and on: it waits in the slot of
- * that carrier, for which nobody is woken. */
-static bool is_slot_stuck(struct pool *pool, struct memory *last)
+/* A carrier goes on and on with one task, while others wait behind it. */
+static bool is_stuck(struct carrier *c, uint32_t tick_before)
 {
-    bool is_stuck = false;
+    return atomic_load_explicit(&c->tick, memory_order_relaxed) == tick_before
+           && (atomic_load_explicit(&c->next, memory_order_relaxed)
+               || !deque_is_empty(&c->queue)
+               || !submission_is_empty(&c->handed));
+}
+
+static bool is_any_stuck(struct pool *pool, struct memory *last)
+{
+    bool is_any = false;
     unsigned count = pool_carrier_count(pool);
     for (unsigned i = 0; i < count; i++) {
         struct carrier *c = pool_carrier(pool, i);
-        uint32_t tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
-        is_stuck |= tick == last->ticks[i]
-                    && atomic_load_explicit(&c->next, memory_order_relaxed);
-        last->ticks[i] = tick;
+        is_any |= is_stuck(c, last->ticks[i]);
+        last->ticks[i] = atomic_load_explicit(&c->tick,
+                                              memory_order_relaxed);
     }
-    return is_stuck;
+    return is_any;
 }
 
 static bool has_polled(struct pool *pool, struct memory *last)
@@ -76,17 +84,19 @@ static bool poll_instead(struct pool *pool)
 
 /* Work that a carrier could do, were it awake.  With all places taken it
  * could not. */
-static bool is_work_left(struct pool *pool, bool is_slot_stuck)
+static bool is_work_left(struct pool *pool, struct memory *last)
 {
-    return atomic_load_explicit(&pool->awake, memory_order_relaxed)
-               < pool->parallelism
-           && (is_slot_stuck || pool_has_work(pool));
+    bool is_left = is_any_stuck(pool, last)
+                   || !submission_is_empty(&pool->submissions);
+    return is_left
+           && atomic_load_explicit(&pool->awake, memory_order_relaxed)
+                  < pool->parallelism;
 }
 
 /* True if something had to be done. */
 static bool look(struct pool *pool, struct memory *last)
 {
-    bool needs_carrier = is_work_left(pool, is_slot_stuck(pool, last));
+    bool needs_carrier = is_work_left(pool, last);
     bool polled = has_polled(pool, last);
     bool had_events = !polled && poll_instead(pool);
     bool is_time_kept
@@ -128,6 +138,14 @@ static void rest(struct pool *pool)
     atomic_store_explicit(&pool->monitor_signal, 0, memory_order_seq_cst);
 }
 
+static uint64_t longest_interval(struct pool *pool)
+{
+    unsigned awake = atomic_load_explicit(&pool->awake,
+                                          memory_order_relaxed);
+    return awake > 0 && awake < pool->parallelism ? INTERVAL_AWAKE_MAX_NS
+                                                  : INTERVAL_MAX_NS;
+}
+
 static void monitor_main(void *argument)
 {
     struct pool *pool = argument;
@@ -138,8 +156,8 @@ static void monitor_main(void *argument)
         futex_wait(&pool->monitor_signal, 0, clock_now_ns() + interval);
         if (look(pool, &last))
             interval = INTERVAL_MIN_NS;
-        else if (interval < INTERVAL_MAX_NS)
-            interval *= 2;
+        else if ((interval *= 2) > longest_interval(pool))
+            interval = longest_interval(pool);
         quiet_looks = is_quiet(pool) ? quiet_looks + 1 : 0;
         if (quiet_looks > QUIET_LOOKS_MAX) {
             rest(pool);

@@ -23,6 +23,14 @@
  *        awake < parallelism?              then off the list, search
  *        wake one                       4. sleep until signalled
  *
+ * Waking costs more than a short task.  So what a carrier adds to its own
+ * queue is worth a wake-up only if the queue then holds 50 us of work, by
+ * the length of the carrier's tasks of late, or 5 us when it has had work
+ * for longer than those 50.  The rest it runs itself; should the task that
+ * it runs first prove long, the monitor sees to the others.  (Before, an
+ * echo server of 100 connections on two carriers slept and woke once for
+ * every two messages, and lost a quarter of its throughput by that.)
+ *
  * A carrier that requeues the task it has just run needs no fence: it takes
  * the next task from the same queue by compare-and-swap, a full fence, and
  * looks at the sleepers after that (pool_wake_for).
@@ -180,7 +188,8 @@ void pool_submit(struct pool *pool, struct task *task)
      * sleep at this instant may be missed.  Then this one wakes it when it
      * takes its next task (pool_wake_for), or the monitor does. */
     if (atomic_load_explicit(&pool->awake, memory_order_relaxed)
-        < pool->parallelism) {
+            < pool->parallelism
+        && deque_size(&self->queue) > self->backlog_worth) {
         /* (B) */
         atomic_thread_fence(memory_order_seq_cst);
         pool_wake_if_needed(pool);

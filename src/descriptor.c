@@ -44,6 +44,7 @@
 #include "platform/memory.h"
 #include "platform/poller.h"
 #include "scheduler.h"
+#include "platform/sanitizer.h"
 
 enum { BATCH = 128 };
 
@@ -514,14 +515,34 @@ static void deliver(const struct poller_event *event)
     os_lock_release(&d->lock);
 }
 
+/* Events come for descriptors that have not been looked at for long: their
+ * records come into the cache together, and then the threads that wait.
+ * What is read without the lock is a hint only. */
+NO_SANITIZE_THREAD static void prefetch(const struct poller_event *events,
+                                        int count)
+{
+    for (int i = 0; i < count; i++)
+        __builtin_prefetch(descriptor_find((int)(uint32_t)events[i].cookie),
+                           1);
+    for (int i = 0; i < count; i++) {
+        struct descriptor *d
+            = descriptor_find((int)(uint32_t)events[i].cookie);
+        unsigned direction = events[i].ready & POLLER_READABLE
+                                 ? DIRECTION_READ
+                                 : DIRECTION_WRITE;
+        const char *t = (const char *)thread_at(d->waiting[direction].first);
+        __builtin_prefetch(t, 1);
+        __builtin_prefetch(t + CACHE_LINE, 1);
+    }
+}
+
 int descriptor_poll(uint64_t deadline_ns)
 {
     struct poller_event events[BATCH];
     int count = poller_wait(events, BATCH, deadline_ns);
     if (deadline_ns > 0)
         scheduler_poll_returned();
-    for (int i = 0; i < count; i++)
-        __builtin_prefetch(descriptor_find((int)(uint32_t)events[i].cookie));
+    prefetch(events, count);
     for (int i = 0; i < count; i++)
         deliver(&events[i]);
     return count;

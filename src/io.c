@@ -18,6 +18,7 @@
 
 #include "descriptor.h"
 #include "operation.h"
+#include "platform/socket.h"
 
 /* Performs an operation whose result is a number of bytes. */
 static int transfer(struct operation *op, size_t *done)
@@ -62,7 +63,7 @@ static ssize_t receive_buffer(struct operation *op, int flags)
 static ssize_t attempt_read(struct operation *op)
 {
     if (op->kind == KIND_TCP)
-        return recv(op->fd, op->data, op->size, 0);
+        return socket_recv(op->fd, op->data, op->size, 0);
     if (op->kind == KIND_UNIX)
         return receive_buffer(op, 0);
     return read(op->fd, op->data, op->size);
@@ -79,7 +80,7 @@ static ssize_t attempt_recv(struct operation *op)
 {
     if (op->kind == KIND_UNIX)
         return receive_buffer(op, op->flags);
-    return recv(op->fd, op->data, op->size, op->flags);
+    return socket_recv(op->fd, op->data, op->size, op->flags);
 }
 
 static ssize_t attempt_recvmsg(struct operation *op)
@@ -90,7 +91,7 @@ static ssize_t attempt_recvmsg(struct operation *op)
 static ssize_t attempt_write(struct operation *op)
 {
     if (op->kind == KIND_TCP || op->kind == KIND_UNIX)
-        return send(op->fd, op->data, op->size, 0);
+        return socket_send(op->fd, op->data, op->size, 0);
     return write(op->fd, op->data, op->size);
 }
 
@@ -101,7 +102,7 @@ static ssize_t attempt_writev(struct operation *op)
 
 static ssize_t attempt_send(struct operation *op)
 {
-    return send(op->fd, op->data, op->size, op->flags);
+    return socket_send(op->fd, op->data, op->size, op->flags);
 }
 
 /* A UNIX datagram socket that names the receiver hears nothing of room in

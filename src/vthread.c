@@ -63,6 +63,7 @@
 #include "thread.h"
 #include "timer.h"
 
+#define PREFETCH_MAX_BYTES 512
 #define WAIT_MODES (THREAD_PARKED | THREAD_WAITING)
 #define WAIT_FLAGS (WAIT_MODES | THREAD_CANCELLABLE | THREAD_KERNEL)
 #define WAIT_RESULTS (THREAD_TIMEOUT | THREAD_CANCELED)
@@ -271,6 +272,15 @@ run(struct local *here, struct mount_point *mp, struct thread *t)
         running_requeue(here, t);
 }
 
+/* What the inline chunk does not hold of the frames of one that is next. */
+NO_SANITIZE_THREAD static void prefetch_chunk(const struct continuation *c)
+{
+    const char *chunk = (const char *)c->chunk;
+    uint32_t bytes = c->frozen_bytes - INLINE_CHUNK_BYTES;
+    for (uint32_t i = 0; i < bytes && i < PREFETCH_MAX_BYTES; i += CACHE_LINE)
+        __builtin_prefetch(chunk + i);
+}
+
 /* While a thread runs, what the next ones will touch comes into the cache:
  * the object first, then, when that is there, the top of its frames.  What
  * is read of a task that a thief has taken meanwhile is of no consequence. */
@@ -283,8 +293,11 @@ NO_SANITIZE_THREAD static void prefetch(struct carrier *carrier)
         __builtin_prefetch(object + 3 * CACHE_LINE, 1);
     }
     const struct thread *next = (struct thread *)carrier_peek(carrier, 0);
-    if (next)
-        __builtin_prefetch(next->continuation.sp, 1);
+    if (!next)
+        return;
+    __builtin_prefetch(next->continuation.sp, 1);
+    if (unlikely(next->continuation.frozen_bytes > INLINE_CHUNK_BYTES))
+        prefetch_chunk(&next->continuation);
 }
 
 void running_work(struct carrier *carrier)
@@ -358,6 +371,9 @@ void thread_resubmit(struct thread *t)
         running_migrate(s, t);
     else if (here->thread && here->carrier)
         pool_submit_next(s->pool, &t->task);
+    else if (here->scheduler == s && here->carrier)
+        /* The carrier is between two tasks, and looks at its queue next. */
+        carrier_requeue(here->carrier, &t->task);
     else
         pool_submit(s->pool, &t->task);
 }

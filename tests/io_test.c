@@ -9,13 +9,14 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "platform/socket.h"
 #include "tests/descriptors.h"
 
 /* ---- System calls are counted ------------------------------------------- */
 
-/* How a TCP socket is read and written: the library calls these instead of
- * libc's.  Not under the sanitizers,
- * which have their own. */
+/* How a TCP socket is read and written, and registered: the library calls
+ * these instead of its own and of libc's.  Not under the sanitizers, which
+ * have their own. */
 static _Atomic int counted_fd = -1;
 static _Atomic unsigned reads, writes, registrations;
 
@@ -26,13 +27,13 @@ static void count(int fd, _Atomic unsigned *counter)
         atomic_fetch_add(counter, 1);
 }
 
-ssize_t recv(int fd, void *buffer, size_t size_bytes, int flags)
+ssize_t socket_recv(int fd, void *buffer, size_t size_bytes, int flags)
 {
     count(fd, &reads);
     return syscall(SYS_recvfrom, fd, buffer, size_bytes, flags, NULL, NULL);
 }
 
-ssize_t send(int fd, const void *buffer, size_t size_bytes, int flags)
+ssize_t socket_send(int fd, const void *buffer, size_t size_bytes, int flags)
 {
     count(fd, &writes);
     return syscall(SYS_sendto, fd, buffer, size_bytes, flags, NULL, 0);

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "tests/threads.h"
 
@@ -189,6 +190,70 @@ START_TEST(a_new_thread_runs_though_its_maker_goes_on)
     for (int i = 0; i < 200; i++) {
         atomic_store(&flag, 0);
         join(start_on(s, creates_and_spins, NULL));
+    }
+    shut_down(s);
+}
+END_TEST
+
+/* So that the carrier knows its tasks as short: others are not worth a
+ * wake-up then. */
+static void have_short_tasks(void)
+{
+    for (int i = 0; i < 1000; i++)
+        vthread_yield();
+}
+
+static void *creates_after_short_tasks_and_spins(void *arg)
+{
+    have_short_tasks();
+    return creates_and_spins(arg);
+}
+
+START_TEST(a_new_thread_runs_though_its_carrier_had_short_tasks)
+{
+    vthread_scheduler_t *s = scheduler_of(2);
+    for (int i = 0; i < 30; i++) {
+        atomic_store(&flag, 0);
+        join(start_on(s, creates_after_short_tasks_and_spins, NULL));
+    }
+    shut_down(s);
+}
+END_TEST
+
+/* Of two that are woken by one look at the poller, the first spins until
+ * the other has been there. */
+static void *meets_the_other(void *fd)
+{
+    char byte;
+    size_t n;
+    have_short_tasks();
+    ck_assert_int_eq(vthread_read(*(int *)fd, &byte, 1, &n), 0);
+    atomic_fetch_add(&flag, 1);
+    while (atomic_load(&flag) < 2)
+        __builtin_ia32_pause();
+    return NULL;
+}
+
+START_TEST(of_two_events_the_second_is_seen_to_though_the_first_goes_on)
+{
+    static int ends[2][2];
+    vthread_scheduler_t *s = scheduler_of(2);
+    for (int i = 0; i < 30; i++) {
+        vthread_t t[2];
+        atomic_store(&flag, 0);
+        for (int k = 0; k < 2; k++) {
+            ck_assert_int_eq(pipe(ends[k]), 0);
+            t[k] = start_on(s, meets_the_other, &ends[k][0]);
+        }
+        for (int k = 0; k < 2; k++)
+            until_waiting(t[k]);
+        for (int k = 0; k < 2; k++)
+            ck_assert_int_eq(write(ends[k][1], "x", 1), 1);
+        for (int k = 0; k < 2; k++) {
+            join(t[k]);
+            vthread_close(ends[k][0]);
+            close(ends[k][1]);
+        }
     }
     shut_down(s);
 }
@@ -511,6 +576,11 @@ static void add_turns(Suite *suite)
     tcase_add_test(cases, two_that_wake_each_other_do_not_starve_a_third);
     tcase_add_test(cases, a_woken_thread_runs_though_its_waker_goes_on);
     tcase_add_test(cases, a_new_thread_runs_though_its_maker_goes_on);
+    tcase_add_test(
+        cases, a_new_thread_runs_though_its_carrier_had_short_tasks);
+    tcase_add_test(
+        cases,
+        of_two_events_the_second_is_seen_to_though_the_first_goes_on);
     tcase_add_test(cases, a_sleeper_wakes_though_one_carrier_is_busy);
     tcase_add_test(cases, yield_on_a_platform_thread_returns);
 }

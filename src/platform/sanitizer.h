@@ -35,6 +35,13 @@
 #endif
 #endif
 
+/* Whether one follows what system calls do, by taking libc's place. */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define SANITIZER_WATCHES_CALLS true
+#else
+#define SANITIZER_WATCHES_CALLS false
+#endif
+
 /* For a function that reads what others write, and does not mind. */
 #if defined __SANITIZE_THREAD__
 #define NO_SANITIZE_THREAD __attribute__((no_sanitize("thread")))
