@@ -410,15 +410,16 @@ many_pipelined()
 # The pieces of a request may come one by one.
 in_pieces()
 {
-    local i text=$'GET /ten HTTP/1.1\r\nHost: x\r\nRange: bytes=2-4\r\n'
+    local answer i text=$'GET /ten HTTP/1.1\r\nHost: x\r\nRange: bytes=2-4\r\n'
     text+=$'Connection: close\r\n\r\n'
     exec 3<>"/dev/tcp/127.0.0.1/$port"
     for ((i = 0; i < ${#text}; i++)); do
         printf %s "${text:i:1}" >&3
         [ $((i % 8)) = 0 ] && sleep 0.005
     done
-    same 234 "$(timeout 20 cat <&3 | tail -1)"
+    answer=$(timeout 20 cat <&3 | tail -1)
     exec 3>&-
+    same 234 "$answer"
 }
 
 test_connections()
@@ -467,8 +468,10 @@ timed_out()
 {
     exec 3<>"/dev/tcp/127.0.0.1/$port"
     printf '%s' "$1" >&3
-    same "$2" "$(timeout 10 head -1 <&3 | tr -d '\r')"
+    local answer
+    answer=$(timeout 10 head -1 <&3 | tr -d '\r')
     exec 3>&-
+    same "$2" "$answer"
 }
 
 # A client that takes nothing is cut off, so fewer bytes come than promised.
