@@ -86,6 +86,8 @@ static void end_field(struct request *r)
             *wanted[i].value = r->value;
     if (request_equals(r, r->name, "Host"))
         r->hosts++;
+    if (request_equals(r, r->name, "Expect"))
+        r->expects_100 = request_equals(r, r->value, "100-continue");
     r->name = r->value = (struct span){0};
 }
 
@@ -138,6 +140,8 @@ static int on_headers_complete(http_parser *parser)
         return refuse(r, 505);
     if (r->hosts != 1 && (r->hosts > 1 || parser->http_minor > 0))
         return refuse(r, 400);
+    if (parser->http_minor == 0)
+        r->expects_100 = false; /* does not know of it */
     return has_body(parser) ? check_body(r) : 0;
 }
 
@@ -211,6 +215,14 @@ static int receive(struct connection *c, uint64_t deadline_ns)
     return n > 0 ? 0 : ECONNRESET;
 }
 
+/* Lets the client go on with the body that it holds back. */
+static int send_continue(struct connection *c, uint64_t deadline_ns)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    c->request.expects_100 = false;
+    return vthread_write_all_until(c->fd, text, sizeof text - 1, deadline_ns);
+}
+
 /* When the server is about to stop, a request that has been received by the
  * kernel already is still taken. */
 static int receive_first(struct connection *c)
@@ -253,7 +265,10 @@ int request_read(struct connection *c)
         parse(r);
         if (r->is_whole || r->status != 0)
             return 0;
-        err = receive(c, deadline_ns);
+        if (r->has_head && r->expects_100 && r->body_bytes == 0)
+            err = send_continue(c, deadline_ns);
+        if (err == 0)
+            err = receive(c, deadline_ns);
     }
     if (err == ETIMEDOUT && r->end > 0) {
         r->status = 408;

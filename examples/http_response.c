@@ -123,20 +123,30 @@ static bool decode(char *to, const char *text, size_t length)
     return true;
 }
 
+/* A part of the target, where it is written; length 0 if it is not there or
+ * the target is malformed. */
+static struct span target_part(const struct request *r,
+                               enum http_parser_url_fields field)
+{
+    struct http_parser_url url = {0};
+    if (http_parser_parse_url(request_text(r, r->target), r->target.length, 0,
+                              &url) != 0 ||
+        !(url.field_set & 1 << field))
+        return (struct span){0};
+    return (struct span){r->target.offset + url.field_data[field].off,
+                         url.field_data[field].len};
+}
+
 /* The part of the target that names a file, as root_open wants it: decoded,
  * relative to the root.  Malloc'd, with room for "index.html"; NULL if the
  * target is malformed. */
 static char *path_of(const struct request *r)
 {
-    struct http_parser_url url = {0};
-    const char *target = request_text(r, r->target);
-    if (http_parser_parse_url(target, r->target.length, 0, &url) != 0 ||
-        !(url.field_set & 1 << UF_PATH))
+    struct span part = target_part(r, UF_PATH);
+    if (part.length == 0)
         return NULL;
-    const char *text = target + url.field_data[UF_PATH].off;
-    const char *end = text + url.field_data[UF_PATH].len;
-    char *path = malloc((size_t)(end - text) + sizeof "./index.html");
-    if (path == NULL || !decode(path, text, (size_t)(end - text))) {
+    char *path = malloc(part.length + sizeof "./index.html");
+    if (path == NULL || !decode(path, request_text(r, part), part.length)) {
         free(path);
         return NULL;
     }
@@ -160,40 +170,49 @@ static const char *scan_number(const char *at, const char *end,
     return at > start ? at : NULL;
 }
 
-/*
- * Narrows the response to the range that is asked for.  Returns the status:
- * 206; 416; 200 for what RFC 9110 lets us ignore: other units, several
- * ranges, nonsense.
- */
-static int apply_range(struct response *a, const char *at, size_t length)
+/* What a Range field asks for: the bytes from first to last, or the last so
+ * many bytes. */
+struct range {
+    uint64_t first, last;
+    bool is_suffix;
+};
+
+/* Reads a Range field.  False for what RFC 9110 lets us ignore: other units,
+ * several ranges, nonsense. */
+static bool parse_range(struct range *range, const char *at, size_t length)
 {
     const char *end = at + length;
-    uint64_t first = 0, last = UINT64_MAX;
+    *range = (struct range){.last = UINT64_MAX};
     while (end > at && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
     if (end - at < 7 || strncasecmp(at, "bytes=", 6) != 0)
-        return 200;
+        return false;
     at += 6;
-    const char *dash = *at == '-' ? at : scan_number(at, end, &first);
+    range->is_suffix = *at == '-';
+    const char *dash =
+        range->is_suffix ? at : scan_number(at, end, &range->first);
     if (dash == NULL || dash == end || *dash != '-')
-        return 200;
-    const char *rest = dash + 1 < end ? scan_number(dash + 1, end, &last) : end;
-    if (rest != end || (dash == at && dash + 1 == end))
-        return 200;
-    if (dash == at) { /* the last so many bytes */
-        if (last == 0)
-            return 416;
-        first = last < a->file_size ? a->file_size - last : 0;
-        last = UINT64_MAX;
-    } else if (last < first) {
-        return 200;
+        return false;
+    if (dash + 1 == end)
+        return !range->is_suffix;
+    return scan_number(dash + 1, end, &range->last) == end &&
+           (range->is_suffix || range->first <= range->last);
+}
+
+/* Narrows the response to the range.  Returns its status. */
+static int apply_range(struct response *a, struct range range)
+{
+    uint64_t size = a->file_size;
+    if (range.is_suffix) { /* of no bytes: begins at the end */
+        range.first = range.last < size ? size - range.last : 0;
+        range.last = UINT64_MAX;
     }
-    if (first >= a->file_size)
+    if (range.first >= size)
         return 416;
-    if (last >= a->file_size)
-        last = a->file_size - 1;
-    a->first = (off_t)first;
-    a->length = last - first + 1;
+    if (range.last >= size)
+        range.last = size - 1;
+    a->first = (off_t)range.first;
+    a->length = range.last - range.first + 1;
     return 206;
 }
 
@@ -244,11 +263,13 @@ static void answer_file(const struct request *r, struct response *a,
              (unsigned long long)st->st_mtim.tv_sec,
              (unsigned long)st->st_mtim.tv_nsec,
              (unsigned long long)st->st_size);
+    struct range range;
     a->status = 200;
     if (client_has_it(r, a, st->st_mtim.tv_sec))
         a->status = 304;
-    else if (wants_range(r, a))
-        a->status = apply_range(a, request_text(r, r->range), r->range.length);
+    else if (wants_range(r, a) &&
+             parse_range(&range, request_text(r, r->range), r->range.length))
+        a->status = apply_range(a, range);
     if (a->status == 416)
         explain(a, 416);
 }
@@ -271,11 +292,18 @@ static void answer_list(struct response *a, const char *path)
     a->fd = -1;
 }
 
-/* Encoded anew from the path, so that it cannot name another host. */
-static void redirect(struct response *a, const char *path)
+/* To the same with a slash.  The path is encoded anew, so that it cannot name
+ * another host; the query is kept as it is, for the parser lets no line end
+ * pass. */
+static void redirect(const struct request *r, struct response *a,
+                     const char *path)
 {
     char *encoded = root_encode(path);
-    if (encoded == NULL || asprintf(&a->location, "/%s/", encoded) < 0)
+    struct span query = target_part(r, UF_QUERY);
+    if (encoded == NULL ||
+        asprintf(&a->location, "/%s/%s%.*s", encoded,
+                 query.length > 0 ? "?" : "", (int)query.length,
+                 request_text(r, query)) < 0)
         a->location = NULL;
     free(encoded);
     explain(a, a->location != NULL ? 301 : 503);
@@ -288,7 +316,7 @@ static void answer_directory(const struct request *r, struct response *a,
     size_t length = strlen(path);
     bool is_root = strcmp(path, ".") == 0;
     if (!is_root && path[length - 1] != '/') {
-        redirect(a, path);
+        redirect(r, a, path);
         return;
     }
     int index;

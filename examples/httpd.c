@@ -407,7 +407,8 @@ static void stop_serving(void)
     await_last(vthread_after(settings.grace_ns));
     unsigned count = shut_connections(true);
     if (count > 0) {
-        fprintf(stderr, "httpd: cut off %u connections\n", count);
+        fprintf(stderr, "httpd: cut off %u connection%s\n", count,
+                count == 1 ? "" : "s");
         await_last(vthread_after(VTHREAD_SECOND));
     }
     access_log_close();

@@ -63,6 +63,7 @@ struct request {
     int status;    /* what is wrong with it: 400 and so on; 0: nothing */
     bool has_head; /* read completely; with the body: */
     bool is_whole;
+    bool expects_100; /* the client waits with the body for our word */
     bool keeps_alive; /* another request may follow */
     unsigned hosts;   /* number of Host fields */
     struct span target;

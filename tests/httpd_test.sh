@@ -166,6 +166,7 @@ make_tree()
     printf c >"$tree/dir/grün ☃.txt"
     printf d >"$tree/dir/<b>&\"x\".html"
     printf '<h1>site</h1>' >"$tree/site/index.html"
+    printf '<html xmlns="http://www.w3.org/1999/xhtml"/>' >"$tree/page.xhtml"
     printf secret >"$work/outside/file"
     ln -s one.txt "$tree/inside"
     ln -s ../one.txt "$tree/dir/up"
@@ -200,6 +201,8 @@ test_files()
         "$(field content-type "$url/one.txt")"
     claim "type of .html" same "text/html; charset=utf-8" \
         "$(field content-type "$url/site/index.html")"
+    claim "type of .xhtml, which a browser would not show else" \
+        same "application/xhtml+xml" "$(field content-type "$url/page.xhtml")"
     claim "type of no extension" same application/octet-stream \
         "$(field content-type "$url/ten")"
     claim "length of a file" same 10485760 \
@@ -286,6 +289,20 @@ chunked_body()
 Transfer-Encoding: chunked\r\n\r\n5\r\nGET /\r\n0\r\nRange: bytes=0-1\r\n\r\n"
 }
 
+# expecting LENGTH: the statuses that a GET is answered with which
+# says "Expect: 100-continue" and holds its body back until there is one.
+expecting()
+{
+    local line
+    exec 3<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /ten HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n\r\n' \
+        $'Expect: 100-continue\r\nContent-Length: '"$1" >&3
+    read -r -t 5 line <&3 && echo "${line:9:3}"
+    [ "$1" -gt 65536 ] || printf "%$1s" "" >&3
+    timeout 20 cat <&3 | tr -d '\r' | sed -n 's/^HTTP\/1.1 \([0-9]*\).*/\1/p'
+    exec 3>&-
+}
+
 endless_chunks()
 {
     local chunk
@@ -323,6 +340,9 @@ Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
     claim "HTTP/2.0: 505" raw_status 505 "GET / HTTP/2.0\r\nHost: a\r\n\r\n"
     claim "a body is passed over" body_status 200 1000 GET
     claim "a chunked body with a trailer is passed over" chunked_body
+    claim "a body that is held back is asked for" \
+        same $'100\n200' "$(expecting 9)"
+    claim "a body that is too long is not" same 413 "$(expecting 65537)"
     claim "a body of more than 64 KiB: 413" body_status 413 65537 GET
     claim "chunks of more than 64 KiB: 413" endless_chunks
     claim "a POST with a long body: 405" body_status 405 100000 POST
@@ -357,7 +377,17 @@ no_escape()
 redirect_stays_here()
 {
     same "/dir/" "$(field location --path-as-is "$url//dir")" &&
-        same "/dir/sub/" "$(field location "$url/dir/sub?x")"
+        same "/dir/sub/" "$(field location "$url/dir/sub")"
+}
+
+# An empty query is none.
+redirect_keeps_query()
+{
+    same "/dir/sub/?x=1&y=//z" \
+        "$(field location "$url/dir/sub?x=1&y=//z")" &&
+        same "/dir/sub/?%0d%0aX:%20y" \
+            "$(field location "$url/dir/sub?%0d%0aX:%20y")" &&
+        same "/dir/sub/" "$(field location "$url/dir/sub?")"
 }
 
 lists()
@@ -376,6 +406,7 @@ test_directories()
     claim "no path leads out of the tree" no_escape
     claim "a directory without its slash: 301" status 301 "$url/dir"
     claim "the redirect stays on this host" redirect_stays_here
+    claim "the redirect keeps the query" redirect_keeps_query
     claim "a directory is listed, escaped" lists
     claim "the list of the root" status 200 "$url/"
     claim "index.html instead of a list" fetches site/index.html site/
@@ -422,6 +453,61 @@ in_pieces()
     same 234 "$answer"
 }
 
+# chromium TARGET FIELD...: prints the head of a request as Chromium 156
+# sends it for a part of a page.
+chromium()
+{
+    printf '%s\r\n' "GET $1 HTTP/1.1" "Host: 127.0.0.1:$port" \
+        'Connection: keep-alive' 'sec-ch-ua-platform: "Linux"' \
+        'User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36'`
+        `' (KHTML, like Gecko) HeadlessChrome/156.0.0.0 Safari/537.36' \
+        'sec-ch-ua: "Not:A-Brand";v="8", "Chromium";v="156"' \
+        'sec-ch-ua-mobile: ?0' 'Accept: image/jxl,image/avif,image/webp,'`
+        `'image/apng,image/svg+xml,image/*,*/*;q=0.8' \
+        'Sec-Fetch-Site: same-origin' 'Sec-Fetch-Mode: no-cors' \
+        'Sec-Fetch-Dest: image' "Referer: $url/" \
+        'Accept-Encoding: gzip, deflate, br, zstd' \
+        'Accept-Language: en-US,en;q=0.9' "${@:2}" ''
+}
+
+# browser_gets STATUS TARGET FIELD...: over the connection that is open on 3;
+# reads the head and, of a response that has one, the body.
+browser_gets()
+{
+    local line head= length=0
+    chromium "${@:2}" >&3
+    while IFS= read -r -t 10 line <&3 && [ "$line" != $'\r' ]; do
+        head+=${line%$'\r'}$'\n'
+    done
+    same "$1" "${head:9:3}" || return
+    [ "$1" = 304 ] && return
+    length=$(sed -n 's/^Content-Length: //p' <<<"$head")
+    timeout 10 head -c "$length" <&3 >"$work/got"
+}
+
+# A page's visit and its reload, then a sound that is sought, all of it over
+# one connection; another was opened in advance and is never used.
+plays_browser()
+{
+    local etag date
+    etag=$(field etag "$url/16k1.bin")
+    date=$(field last-modified "$url/16k1.bin")
+    exec 3<>"/dev/tcp/127.0.0.1/$port" 4<>"/dev/tcp/127.0.0.1/$port"
+    browser_gets 200 /16k1.bin && cmp "$work/got" "$tree/16k1.bin" &&
+        browser_gets 404 /favicon.ico &&
+        browser_gets 304 /16k1.bin 'Cache-Control: max-age=0' \
+            "If-None-Match: $etag" "If-Modified-Since: $date" &&
+        browser_gets 200 /one.txt 'Pragma: no-cache' &&
+        browser_gets 206 /16k1.bin 'Range: bytes=0-' &&
+        cmp "$work/got" "$tree/16k1.bin" &&
+        browser_gets 206 /16k1.bin 'Range: bytes=16000-' "If-Range: $etag" &&
+        cmp "$work/got" <(tail -c +16001 "$tree/16k1.bin") &&
+        browser_gets 301 /dir
+    local result=$?
+    exec 3>&- 4>&-
+    return "$result"
+}
+
 test_connections()
 {
     claim "keep-alive: two requests, one connection" same 10 \
@@ -433,6 +519,8 @@ test_connections()
     claim "pipelined requests are answered in order" pipelined
     claim "a hundred of them" many_pipelined
     claim "a request that comes byte by byte" in_pieces
+    claim "a browser's visit, reload and seeking on one connection" \
+        plays_browser
 }
 
 many_at_once()
@@ -495,6 +583,9 @@ test_deadlines()
     claim "half a body: 408 as well" timed_out \
         $'GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nbo' \
         "HTTP/1.1 408 Request Timeout"
+    claim "HTTP/1.0 knows no 100 Continue, so none comes before it" timed_out \
+        $'GET / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n' \
+        "HTTP/1.1 408 Request Timeout"
     claim "an idle connection is closed without a word" timed_out '' ''
     claim "a client that takes nothing is dropped" stuck_client_is_dropped
     claim "and the server goes on" fetches one.txt one.txt
@@ -538,7 +629,7 @@ grace_time_ends()
     sleep 0.3
     stop_server
     exec 3>&-
-    same 0 "$status" && grep 'cut off 1 connection' "$work/err"
+    same 0 "$status" && grep 'cut off 1 connection$' "$work/err"
 }
 
 test_stop()
