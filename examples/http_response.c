@@ -430,6 +430,9 @@ static char *put_head(char *to, struct connection *c, const struct response *a)
         to = put_field(to, "Last-Modified", a->modified);
         to = put_field(to, "ETag", a->etag);
         to = put_field(to, "Accept-Ranges", "bytes");
+        /* Else a browser guesses from the age of a file how long it may do
+         * without asking, and shows the old one after an edit. */
+        to = put_field(to, "Cache-Control", "no-cache");
     }
     if (a->status == 206 || a->status == 416)
         to = put_content_range(to, a);

@@ -223,6 +223,8 @@ test_conditions()
     date=$(field last-modified "$url/ten")
     claim "HEAD sends the head only" head_has_no_body
     claim "HEAD of a long file" status 200 -I "$url/10m.bin"
+    claim "a browser shall ask before it uses its copy" \
+        same no-cache "$(field cache-control "$url/ten")"
     claim "If-None-Match with the tag: 304" status 304 \
         -H "If-None-Match: \"x\", $etag" "$url/ten"
     claim "If-None-Match with another: 200" status 200 \
