@@ -197,7 +197,13 @@ static int start(struct vthread_scheduler *s, vthread_t *handle,
         destroy(t);
         return err;
     }
-    atomic_fetch_or_explicit(&t->word, flags_of(attr), memory_order_relaxed);
+    /* No read-modify-write: nobody has a handle of this generation yet, and
+     * who has an older one does not get past it.  Relaxed: pool_submit
+     * publishes the thread. */
+    atomic_store_explicit(&t->word,
+                          atomic_load_explicit(&t->word, memory_order_relaxed)
+                              | flags_of(attr),
+                          memory_order_relaxed);
     if (handle)
         *handle = thread_handle(t);
     pool_submit(s->pool, &t->task);
