@@ -129,7 +129,9 @@ switch_stacks_final:
     .size   switch_stacks_final, . - switch_stacks_final
 
 /* The base frame: r12 = main, r13 = its argument.  The return address is
- * undefined for unwinders, so every walk ends here. */
+ * undefined for unwinders, so every walk ends here.  A first switch comes
+ * here behind the nop: of a return address unwinders look up the byte before,
+ * which has to be of this function too. */
     .globl  switch_base
     .hidden switch_base
     .type   switch_base, @function
@@ -137,6 +139,7 @@ switch_stacks_final:
 switch_base:
     .cfi_startproc
     .cfi_undefined rip
+    nop
     movq    %r13, %rdi
     callq   *%r12
     ud2

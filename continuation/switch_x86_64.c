@@ -30,7 +30,7 @@ void *switch_prepare(void *top, void (*main)(void *), void *argument)
         .x87_control = 0x037f, /* the same, extended precision */
         .r12 = (uintptr_t)main,
         .r13 = (uintptr_t)argument,
-        .return_address = (uintptr_t)switch_base,
+        .return_address = (uintptr_t)switch_base + 1, /* behind the nop */
     };
     return frame;
 }

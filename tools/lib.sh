@@ -3,11 +3,12 @@
 # shellcheck shell=bash disable=SC2154
 
 # Debian packages: the compiler and the autotools, the libraries, the
-# tests' own needs (curl asks httpd, gdb walks our stacks).
+# tests' own needs (curl asks httpd; gdb, libunwind and libdw walk our
+# stacks).
 # shellcheck disable=SC2034
 packages=(build-essential autoconf automake libtool pkg-config
     libffi-dev libgc-dev libhttp-parser-dev check valgrind
-    curl gdb spin)
+    libunwind-dev libdw-dev curl gdb spin)
 
 logs=$top/build/logs
 
