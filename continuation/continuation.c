@@ -283,6 +283,34 @@ bool continuation_contains(const struct continuation *c, const void *address)
            && (const char *)address < c->home->top;
 }
 
+/* The fields are plain, for the hot path writes them, and they are read
+ * without a right to: they are aligned, so no read sees half of a write.
+ * Whatever was read as the home is a record, and records stay for ever; its
+ * borders do not change.  Nothing else is followed. */
+NO_SANITIZE_THREAD void
+continuation_glance(const struct continuation *c,
+                    struct continuation_glance *glance)
+{
+    const volatile struct continuation *seen = c;
+    const struct run_stack *home = seen->home;
+    const char *sp = seen->sp;
+    *glance = (struct continuation_glance){
+        .state = seen->state,
+        .flags = seen->flags,
+        .frozen_bytes = seen->frozen_bytes,
+        .has_home = home != NULL,
+    };
+    if (!home)
+        return;
+    glance->is_common = home->is_common;
+    if (glance->state == CONTINUATION_UNMOUNTED && sp > home->bottom
+        && sp < home->top)
+        glance->depth_bytes = (size_t)(home->top - sp);
+    if (home->is_common
+        && atomic_load_explicit(&home->resident, memory_order_relaxed) == c)
+        glance->waiting = run_stack_waiting(home);
+}
+
 void continuation_thread_enter(void)
 {
     struct mount_point *mp = mount_point_self();

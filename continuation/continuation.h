@@ -60,6 +60,8 @@ enum continuation_state {
 #define CONTINUATION_HAS_OWN 2u
 /* Guard mode: its home is inaccessible while it is unmounted. */
 #define CONTINUATION_HIDDEN 4u
+/* It wants its own because it was asked for, not because of its like. */
+#define CONTINUATION_ASKED_OWN 8u
 
 struct continuation {
     void *sp;                        /* lowest address of its frames */
@@ -152,6 +154,24 @@ bool continuation_own_home(struct continuation *c);
 /* Whether the address lies in the present frames' range of c's home. */
 bool continuation_contains(const struct continuation *c,
                            const void *address);
+
+/* What somebody sees who does not own it. */
+struct continuation_glance {
+    uint8_t state;         /* enum continuation_state */
+    uint8_t flags;         /* CONTINUATION_* */
+    bool has_home;
+    bool is_common;        /* the home lies among the common ones; it is its
+                              own all the same if the flags say so */
+    uint32_t frozen_bytes; /* of its frames, in chunks */
+    size_t depth_bytes;    /* of its frames; 0 unless unmounted */
+    unsigned waiting;      /* others, for the home that it occupies */
+};
+
+/* From any OS thread, at any time, whatever happens to c meanwhile; but the
+ * memory at c must stay.  Each value was right at some instant, not all of
+ * them at the same; of a c that is set up anew meanwhile anything goes. */
+void continuation_glance(const struct continuation *c,
+                         struct continuation_glance *glance);
 
 /* An OS thread that will run many continuations, and its end. */
 void continuation_thread_enter(void);

@@ -378,9 +378,14 @@ bool run_stack_try_claim(struct run_stack *stack)
         &stack->claim, &word, 1, memory_order_acquire, memory_order_relaxed);
 }
 
-bool run_stack_claim(struct run_stack *stack, struct stack_waiter *waiter)
+/* True: it is claimed after all. */
+static __attribute__((noinline)) bool
+enlist(struct run_stack *stack, struct stack_waiter *waiter)
 {
-    while (!run_stack_try_claim(stack)) {
+    /* Counted before it can be taken out, so the count is never below the
+     * truth.  Relaxed: the claim orders the two counts of one waiter. */
+    atomic_fetch_add_explicit(&stack->waiting, 1, memory_order_relaxed);
+    do {
         uintptr_t word = atomic_load_explicit(&stack->claim,
                                               memory_order_relaxed);
         while (word != 0) {
@@ -392,8 +397,14 @@ bool run_stack_claim(struct run_stack *stack, struct stack_waiter *waiter)
                     memory_order_release, memory_order_relaxed))
                 return false;
         }
-    }
+    } while (!run_stack_try_claim(stack));
+    atomic_fetch_sub_explicit(&stack->waiting, 1, memory_order_relaxed);
     return true;
+}
+
+bool run_stack_claim(struct run_stack *stack, struct stack_waiter *waiter)
+{
+    return likely(run_stack_try_claim(stack)) || enlist(stack, waiter);
 }
 
 struct stack_waiter *run_stack_release(struct run_stack *stack)
@@ -409,12 +420,16 @@ struct stack_waiter *run_stack_release(struct run_stack *stack)
     word = atomic_exchange_explicit(&stack->claim, 0, memory_order_acq_rel);
     struct stack_waiter *newest = (struct stack_waiter *)(word & ~(uintptr_t)1);
     struct stack_waiter *oldest = NULL;
+    uint32_t taken = 0;
     while (newest) {
         struct stack_waiter *next = newest->next;
         newest->next = oldest;
         oldest = newest;
         newest = next;
+        taken++;
     }
+    /* Relaxed: see enlist. */
+    atomic_fetch_sub_explicit(&stack->waiting, taken, memory_order_relaxed);
     return oldest;
 }
 

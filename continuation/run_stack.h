@@ -47,6 +47,7 @@ struct run_stack {
     _Atomic uint32_t shares;         /* A: continuations with this home */
     bool is_common;                  /* I */
     bool is_large;                   /* I: a mapping of its own */
+    _Atomic uint32_t waiting;        /* A: in the claim's list, or about to */
     struct run_stack *next;          /* free list, under its lock */
     struct continuation *poisoned;   /* C: eager mode: whose frames' place
                                         is poisoned, nobody else having run
@@ -96,6 +97,13 @@ bool run_stack_try_claim(struct run_stack *stack);
 /* Releases the claim and returns those who waited, oldest first, for the
  * caller to resubmit. */
 struct stack_waiter *run_stack_release(struct run_stack *stack);
+
+/* How many wait for the claim now.  From any OS thread; relaxed: a number
+ * to tell, which orders nothing. */
+static inline unsigned run_stack_waiting(const struct run_stack *stack)
+{
+    return atomic_load_explicit(&stack->waiting, memory_order_relaxed);
+}
 
 /* Bytes between bottom and top. */
 static inline size_t run_stack_size(const struct run_stack *stack)
