@@ -47,6 +47,12 @@ unsigned carrier_number(const struct carrier *carrier)
     return carrier->number;
 }
 
+uint32_t carrier_tick(const struct carrier *carrier)
+{
+    /* Relaxed: a number that is compared with what it was. */
+    return atomic_load_explicit(&carrier->tick, memory_order_relaxed);
+}
+
 static void count(_Atomic uint64_t *counter, uint64_t n)
 {
     /* Relaxed, no read-modify-write: only the carrier writes it. */
@@ -542,6 +548,10 @@ void carrier_block_begin(struct carrier *c)
 void carrier_block_end(struct carrier *c)
 {
     struct pool *pool = c->pool;
+    /* The monitor must not take the time for the task's.  Relaxed: as in
+     * carrier_next. */
+    atomic_store_explicit(&c->tick, carrier_tick(c) + 1,
+                          memory_order_relaxed);
     atomic_fetch_add_explicit(&pool->awake, 1, memory_order_seq_cst);
     if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
                                       memory_order_relaxed)))

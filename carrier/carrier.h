@@ -20,7 +20,8 @@
 struct carrier {
     struct pool *pool;          /* I */
     unsigned number;            /* I */
-    _Atomic uint32_t tick;      /* A, written by O: tasks run so far */
+    _Atomic uint32_t tick;      /* A, written by O: counts tasks run, and
+                                   returns from blocking */
     unsigned next_runs;         /* O: tasks run from `next` in a row */
     struct task *_Atomic next;  /* A: the task woken last */
     struct task *bound_first;   /* O: tasks only for this carrier, */
@@ -52,6 +53,7 @@ struct pool {
     char name[16];             /* I */
     unsigned parallelism;      /* I */
     unsigned max_carriers;     /* I */
+    uint64_t stuck_ns;         /* I: 0: never */
 
     /* Read at every wake-up, written when carriers sleep and wake. */
     _Atomic uint32_t awake     /* A: neither idle nor blocked */

@@ -55,6 +55,14 @@ static inline uint64_t deque_size(const struct deque *d)
            - atomic_load_explicit(&d->head, memory_order_relaxed);
 }
 
+/* How many there are, about: from any OS thread, to tell. */
+static inline uint64_t deque_length(const struct deque *d)
+{
+    uint64_t head = atomic_load_explicit(&d->head, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&d->tail, memory_order_relaxed);
+    return head < tail ? tail - head : 0;
+}
+
 /* ---- The hot path ------------------------------------------------------- */
 
 /* Relaxed both: tail (C) publishes what a slot holds. */

@@ -8,14 +8,22 @@
  * every 10 ms, or every millisecond while some carriers are awake and
  * others could help them.  When no carrier has been awake for some time it
  * sleeps until one is.
+ *
+ * It also tells the client of carriers that have been at one task for long,
+ * and how long others have waited meanwhile without a carrier to take them.
+ * Who that is, and what is to be said, the client knows.  Only what it sees
+ * itself counts: a look that comes late, because the process was stopped or
+ * the machine is loaded, adds LOOK_MAX_NS and no more.
  */
 #include "carrier/carrier.h"
 #include "platform/clock.h"
+#include "platform/sanitizer.h"
 
 #define INTERVAL_MIN_NS 20000
 #define INTERVAL_MAX_NS 10000000
 #define INTERVAL_AWAKE_MAX_NS 1000000
 #define QUIET_LOOKS_MAX 20
+#define LOOK_MAX_NS (2 * (uint64_t)INTERVAL_MAX_NS)
 
 /* Wakes a sleeper that will poll and look for work, whether or not all
  * places are taken: at most until it has found none. */
@@ -41,13 +49,105 @@ static bool is_timer_due(struct pool *pool)
 /* What the monitor remembers of its last look. */
 struct memory {
     uint32_t polls;
-    uint32_t ticks[POOL_MAX_CARRIERS];
+    uint64_t looked_ns;
+    struct {
+        uint32_t tick;
+        bool is_same;        /* the tick, at the last two looks */
+        uint64_t held_ns;    /* see struct pool_stuck */
+        uint64_t starved_ns;
+    } carriers[POOL_MAX_CARRIERS];
 };
 
-/* A carrier goes on and on with one task, while others wait behind it. */
-static bool is_stuck(struct carrier *c, uint32_t tick_before)
+/* ---- Carriers that do not return ---------------------------------------- */
+
+/* What has changed since the last look; returns how long ago that was. */
+static uint64_t note_ticks(struct pool *pool, struct memory *last)
 {
-    return atomic_load_explicit(&c->tick, memory_order_relaxed) == tick_before
+    uint64_t now_ns = clock_now_ns();
+    uint64_t elapsed_ns = now_ns - last->looked_ns;
+    if (elapsed_ns > LOOK_MAX_NS)
+        elapsed_ns = LOOK_MAX_NS;
+    last->looked_ns = now_ns;
+    unsigned count = pool_carrier_count(pool);
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t tick = carrier_tick(pool_carrier(pool, i));
+        last->carriers[i].is_same = tick == last->carriers[i].tick;
+        last->carriers[i].tick = tick;
+    }
+    return elapsed_ns;
+}
+
+/* The owner's own field, asked for nothing but whether it is NULL. */
+NO_SANITIZE_THREAD static bool has_bound(const struct carrier *c)
+{
+    return ((const volatile struct carrier *)c)->bound_first != NULL;
+}
+
+/* Tasks that nobody but this carrier can run; a queue whose length cannot
+ * be seen from outside counts as one. */
+static unsigned bound_waiting(const struct carrier *c)
+{
+    return (unsigned)!submission_is_empty(&c->inbox) + has_bound(c);
+}
+
+/* The same of tasks that any carrier could run; a timer that is due is one
+ * too, for it takes a carrier to expire it. */
+static unsigned any_waiting(struct pool *pool)
+{
+    uint64_t waiting = (uint64_t)!submission_is_empty(&pool->submissions)
+                       + is_timer_due(pool);
+    unsigned count = pool_carrier_count(pool);
+    for (unsigned i = 0; i < count; i++) {
+        struct carrier *c = pool_carrier(pool, i);
+        /* Relaxed: whether there is one; it is not touched. */
+        waiting += deque_length(&c->queue) + !submission_is_empty(&c->handed)
+                   + (atomic_load_explicit(&c->next, memory_order_relaxed)
+                      != NULL);
+    }
+    return waiting < UINT32_MAX ? (unsigned)waiting : UINT32_MAX;
+}
+
+/* Whether one is looking for work, or could be woken or started.  Relaxed:
+ * at the next look it is seen again. */
+static bool is_carrier_free(struct pool *pool)
+{
+    if (atomic_load_explicit(&pool->searching, memory_order_relaxed) > 0)
+        return true;
+    return atomic_load_explicit(&pool->awake, memory_order_relaxed)
+               < pool->parallelism
+           && (atomic_load_explicit(&pool->idle, memory_order_relaxed) > 0
+               || pool_carrier_count(pool) < pool->max_carriers);
+}
+
+static void tell_stuck(struct pool *pool, struct memory *last,
+                       uint64_t elapsed_ns)
+{
+    unsigned shared = is_carrier_free(pool) ? 0 : any_waiting(pool);
+    unsigned count = pool_carrier_count(pool);
+    for (unsigned i = 0; i < count; i++) {
+        struct carrier *c = pool_carrier(pool, i);
+        unsigned waiting = shared + bound_waiting(c);
+        bool is_same = last->carriers[i].is_same;
+        uint64_t *held_ns = &last->carriers[i].held_ns;
+        uint64_t *starved_ns = &last->carriers[i].starved_ns;
+        *held_ns = is_same ? *held_ns + elapsed_ns : 0;
+        *starved_ns = is_same && waiting ? *starved_ns + elapsed_ns : 0;
+        if (*held_ns >= pool->stuck_ns)
+            pool->client.stuck(c, &(struct pool_stuck){
+                                      .tick = last->carriers[i].tick,
+                                      .held_ns = *held_ns,
+                                      .starved_ns = *starved_ns,
+                                      .waiting = waiting,
+                                  });
+    }
+}
+
+/* ---- Work that is left undone ------------------------------------------- */
+
+/* A carrier goes on and on with one task, while others wait behind it. */
+static bool is_stuck(struct carrier *c, bool is_same_tick)
+{
+    return is_same_tick
            && (atomic_load_explicit(&c->next, memory_order_relaxed)
                || !deque_is_empty(&c->queue)
                || !submission_is_empty(&c->handed));
@@ -59,9 +159,7 @@ static bool is_any_stuck(struct pool *pool, struct memory *last)
     unsigned count = pool_carrier_count(pool);
     for (unsigned i = 0; i < count; i++) {
         struct carrier *c = pool_carrier(pool, i);
-        is_any |= is_stuck(c, last->ticks[i]);
-        last->ticks[i] = atomic_load_explicit(&c->tick,
-                                              memory_order_relaxed);
+        is_any |= is_stuck(c, last->carriers[i].is_same);
     }
     return is_any;
 }
@@ -96,6 +194,9 @@ static bool is_work_left(struct pool *pool, struct memory *last)
 /* True if something had to be done. */
 static bool look(struct pool *pool, struct memory *last)
 {
+    uint64_t elapsed_ns = note_ticks(pool, last);
+    if (pool->stuck_ns > 0)
+        tell_stuck(pool, last, elapsed_ns);
     bool needs_carrier = is_work_left(pool, last);
     bool polled = has_polled(pool, last);
     bool had_events = !polled && poll_instead(pool);
@@ -151,7 +252,7 @@ static void monitor_main(void *argument)
     struct pool *pool = argument;
     uint64_t interval = INTERVAL_MIN_NS;
     unsigned quiet_looks = 0;
-    struct memory last = {0};
+    struct memory last = {.looked_ns = clock_now_ns()};
     while (!atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst)) {
         futex_wait(&pool->monitor_signal, 0, clock_now_ns() + interval);
         if (look(pool, &last))

@@ -333,6 +333,7 @@ int pool_create(struct pool **result, const struct pool_attr *attr)
     strncpy(pool->name, attr->name, sizeof pool->name - 1);
     pool->parallelism = attr->parallelism;
     pool->max_carriers = attr->max_carriers;
+    pool->stuck_ns = attr->stuck_ns;
     /* Its owner learns of the pool before its first carrier does. */
     *result = pool;
     atomic_store_explicit(&pool->awake, 1, memory_order_relaxed);
@@ -354,6 +355,10 @@ static void stop_carriers(struct pool *pool)
     os_lock_acquire(&pool->lock);
     atomic_store_explicit(&pool->is_stopping, true, memory_order_seq_cst);
     os_lock_release(&pool->lock);
+    /* First the monitor, which looks at what carriers keep in their
+     * thread-locals. */
+    if (pool->has_monitor)
+        monitor_stop(pool);
     uint32_t count = pool->count;
     for (uint32_t i = 0; i < count; i++)
         carrier_signal(pool_carrier(pool, i));
@@ -365,8 +370,6 @@ void pool_destroy(struct pool *pool)
 {
     wait_for_visitors(pool);
     stop_carriers(pool);
-    if (pool->has_monitor)
-        monitor_stop(pool);
     for (uint32_t i = 0; i < pool->count; i++)
         free_carrier(pool_carrier(pool, i));
     memory_free(pool);

@@ -17,6 +17,17 @@ struct pool;
 
 #define POOL_MAX_CARRIERS 256
 
+/* What the monitor has seen of a carrier that does not return.  The times
+ * are those during which the monitor itself looked on: a process that was
+ * stopped is nobody's fault. */
+struct pool_stuck {
+    uint32_t tick;       /* carrier_tick, all the time */
+    uint64_t held_ns;    /* so long, at least */
+    uint64_t starved_ns; /* so long, up to now, others waited besides, and
+                            no carrier was free to take them */
+    unsigned waiting;    /* how many wait now, at least */
+};
+
 /* What the floor above lends to a pool. */
 struct pool_client {
     /* Runs the tasks that carrier_next hands out until that returns NULL. */
@@ -32,6 +43,9 @@ struct pool_client {
     void (*poll_interrupt)(struct carrier *carrier);
     /* When the next timer of the pool is due; CLOCK_NEVER if none is. */
     uint64_t (*next_deadline)(struct pool *pool);
+    /* A carrier has been at the same task for stuck_ns or more, or asleep,
+     * or blocked.  On the monitor's OS thread, at each of its looks. */
+    void (*stuck)(struct carrier *carrier, const struct pool_stuck *stuck);
     /* On each carrier's OS thread, first and last thing. */
     void (*carrier_enter)(struct carrier *carrier);
     void (*carrier_leave)(struct carrier *carrier);
@@ -41,6 +55,7 @@ struct pool_attr {
     const char *name;
     unsigned parallelism;
     unsigned max_carriers;
+    uint64_t stuck_ns; /* when the client is told; 0: never */
     const struct pool_client *client;
     void *owner;
 };
@@ -91,6 +106,8 @@ unsigned pool_parallelism(struct pool *pool);
 struct carrier *carrier_self(void);
 struct pool *carrier_pool(const struct carrier *carrier);
 unsigned carrier_number(const struct carrier *carrier); /* 0.. in its pool */
+/* Another number for each task that it runs, and after each block. */
+uint32_t carrier_tick(const struct carrier *carrier);
 struct carrier *pool_carrier(struct pool *pool, unsigned number); /* or NULL */
 
 /* The next task for the calling carrier, which sleeps until there is one;
