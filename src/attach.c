@@ -24,7 +24,7 @@ static bool is_forked_child;
 static void detach_platform_thread(void *thread)
 {
     struct thread *t = thread;
-    local_self()->thread = NULL;
+    local_set_thread(local_self(), NULL);
     fault_thread_leave();
     thread_free_extra(t);
     thread_free(t);
@@ -33,7 +33,7 @@ static void detach_platform_thread(void *thread)
 static void in_forked_child(void)
 {
     is_forked_child = true;
-    local_self()->thread = NULL;
+    local_set_thread(local_self(), NULL);
 }
 
 static void start(void)
@@ -65,13 +65,13 @@ static struct thread *attach(void)
     }
     atomic_fetch_or_explicit(&t->word, THREAD_PLATFORM,
                              memory_order_relaxed);
-    local_self()->thread = t;
+    local_set_thread(local_self(), t);
     return t;
 }
 
 struct thread *thread_self(void)
 {
-    struct thread *t = local_self()->thread;
+    struct thread *t = local_thread(local_self());
     return likely(t != NULL) ? t : attach();
 }
 
@@ -83,7 +83,7 @@ vthread_t vthread_self(void)
 
 bool vthread_is_virtual(void)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     return self
            && !(atomic_load_explicit(&self->word, memory_order_relaxed)
                 & THREAD_PLATFORM);

@@ -112,7 +112,7 @@ void describe_continuation(const struct continuation *c, char *buffer,
 
 void describe_self(char *buffer, size_t size_bytes)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     if (self)
         thread_describe(self, buffer, size_bytes);
     else

@@ -9,57 +9,16 @@
  *   nobody shares it yet     the home becomes its own
  *   others share it          too late: EFAULT, with words that say the cure
  *
- * In all three cases the entry function is remembered, so that threads
- * started with it later have own homes from the beginning.
- *
- * The table of entry functions only grows, is searched without a lock, and
- * when it is full forgets nothing: it takes no more.
+ * In all three cases the entry function is remembered (entry.c), so that
+ * threads started with it later have own homes from the beginning.
  */
 #include "escape.h"
 
 #include <errno.h>
-#include <stdatomic.h>
-#include <stdint.h>
 
+#include "entry.h"
 #include "local.h"
 #include "platform/panic.h"
-
-#define ENTRIES 1024 /* a power of two */
-
-static _Atomic(uintptr_t) entries[ENTRIES];
-
-static unsigned slot_of(uintptr_t fn)
-{
-    return (unsigned)((fn * UINT64_C(0x9e3779b97f4a7c15)) >> 54) % ENTRIES;
-}
-
-bool escape_is_remembered(void *(*fn)(void *))
-{
-    uintptr_t key = (uintptr_t)fn;
-    /* Relaxed: a set of numbers that publish nothing but themselves. */
-    for (unsigned i = slot_of(key), n = 0; n < ENTRIES; n++) {
-        uintptr_t entry = atomic_load_explicit(&entries[(i + n) % ENTRIES],
-                                               memory_order_relaxed);
-        if (entry == key)
-            return true;
-        if (entry == 0)
-            break;
-    }
-    return false;
-}
-
-static void remember(void *(*fn)(void *))
-{
-    uintptr_t key = (uintptr_t)fn;
-    for (unsigned i = slot_of(key), n = 0; n < ENTRIES; n++) {
-        uintptr_t entry = 0;
-        if (atomic_compare_exchange_strong_explicit(
-                &entries[(i + n) % ENTRIES], &entry, key,
-                memory_order_relaxed, memory_order_relaxed)
-            || entry == key)
-            return;
-    }
-}
 
 static void tell(struct thread *self, const void *address,
                  const char *function, const char *outcome)
@@ -74,7 +33,7 @@ static int check_own_stack(struct thread *self, const void *address,
                            const char *function)
 {
     struct continuation *c = &self->continuation;
-    remember(self->fn);
+    entry_remember(self->fn, ENTRY_ESCAPES);
     if (continuation_freeze_mode != FREEZE_LAZY
         && !(c->flags & CONTINUATION_WANTS_OWN))
         tell(self, address, function,
@@ -90,7 +49,7 @@ static int check_own_stack(struct thread *self, const void *address,
 
 int escape_check(const void *address, const char *function)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     if (self && continuation_contains(&self->continuation, address))
         return check_own_stack(self, address, function);
     if (!run_stack_is_common_address(address))

@@ -20,6 +20,7 @@
 #include "carrier/pool.h"
 #include "continuation/continuation.h"
 #include "describe.h"
+#include "entry.h"
 #include "escape.h"
 #include "local.h"
 #include "platform/memory.h"
@@ -70,7 +71,7 @@ _Noreturn void vthread_exit(void *result)
 {
     if (!vthread_is_virtual())
         pthread_exit(result);
-    end(local_self()->thread, result);
+    end(local_thread(local_self()), result);
     __builtin_unreachable();
 }
 
@@ -145,9 +146,11 @@ static int set_home(struct thread *t, const vthread_attr_t *attr)
     struct continuation *c = &t->continuation;
     bool is_large = attr->stack_size_bytes > VTHREAD_STACK_SIZE_DEFAULT;
     if (!is_large && !(attr->flags & VTHREAD_STACK_OWN)
-        && !escape_is_remembered(t->fn))
+        && !entry_needs_own(t->fn))
         return 0;
     c->flags |= CONTINUATION_WANTS_OWN;
+    if (is_large || attr->flags & VTHREAD_STACK_OWN)
+        c->flags |= CONTINUATION_ASKED_OWN;
     return continuation_take_own_home(c, attr->stack_size_bytes);
 }
 

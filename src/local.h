@@ -7,6 +7,8 @@
 #ifndef LOCAL_H
 #define LOCAL_H
 
+#include <stdatomic.h>
+
 #include "platform/thread_local.h"
 
 struct carrier;
@@ -15,8 +17,9 @@ struct station;
 struct vthread_scheduler;
 
 struct local {
-    struct thread *thread; /* the mounted virtual thread, or a platform
-                              thread's own object, or NULL */
+    struct thread *_Atomic thread; /* the mounted virtual thread, or a
+                              platform thread's own object, or NULL; others
+                              may look: see local_thread */
     struct carrier *carrier;             /* NULL on a platform thread */
     struct station *station;
     struct vthread_scheduler *scheduler;
@@ -25,5 +28,18 @@ struct local {
 extern __attribute__((visibility("hidden"))) __thread struct local local;
 
 THREAD_LOCAL_SELF(struct local, local_self, local)
+
+/* Relaxed: to the OS thread itself they are a plain read and write.  The
+ * monitor reads it too; the thread that it finds may have left, and ended,
+ * meanwhile, but its object stays in the table. */
+static inline struct thread *local_thread(const struct local *here)
+{
+    return atomic_load_explicit(&here->thread, memory_order_relaxed);
+}
+
+static inline void local_set_thread(struct local *here, struct thread *t)
+{
+    atomic_store_explicit(&here->thread, t, memory_order_relaxed);
+}
 
 #endif

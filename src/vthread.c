@@ -238,9 +238,9 @@ static void after_run(struct local *here, struct thread *t,
                        || continuation_is_pinned(&t->continuation))) {
         if (said != SAYS_YIELD)
             wait_with(here, t, said);
-        here->thread = t;
+        local_set_thread(here, t);
         status = run_again(t, status, &said);
-        here->thread = NULL;
+        local_set_thread(here, NULL);
     }
     if (said == SAYS_YIELD)
         running_requeue(here, t);
@@ -258,10 +258,10 @@ run(struct local *here, struct mount_point *mp, struct thread *t)
     uintptr_t value = 0;
     if (unlikely(word & (THREAD_TIMED | WAIT_RESULTS | THREAD_BOUND_ONE)))
         value = before_run(here, t, word);
-    here->thread = t;
+    local_set_thread(here, t);
     enum run_status status = continuation_run(mp, &t->continuation, &t->home,
                                               &value);
-    here->thread = NULL;
+    local_set_thread(here, NULL);
     if (likely(status == RUN_RETURNED && value == SAYS_YIELD
                && !continuation_is_pinned(&t->continuation)))
         running_requeue(here, t);
@@ -369,7 +369,7 @@ void thread_resubmit(struct thread *t)
         pool_submit_to(pool_carrier(s->pool, t->carrier), &t->task);
     else if (unlikely(running_migrates))
         running_migrate(s, t);
-    else if (here->thread && here->carrier)
+    else if (local_thread(here) && here->carrier)
         pool_submit_next(s->pool, &t->task);
     else if (here->scheduler == s && here->carrier)
         /* The carrier is between two tasks, and looks at its queue next. */
@@ -511,7 +511,7 @@ static void yield_in_place(struct carrier *carrier)
 
 void vthread_yield(void)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     if (!self || word_of(self) & THREAD_PLATFORM) {
         thread_refuse_child();
         sched_yield();
