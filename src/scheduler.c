@@ -129,14 +129,15 @@ static void carrier_enter(struct carrier *carrier)
     run_stack_thread_enter();
     thread_table_enter();
     wheel_init(&station->wheel, (uint8_t)number, clock_now_ns());
-    /* Publishes the station; pairs with scheduler_station. */
-    atomic_store_explicit(&station->counts, continuation_counts_self(),
-                          memory_order_release);
     *local_self() = (struct local){
         .carrier = carrier,
         .scheduler = s,
         .station = station,
     };
+    station->local = local_self();
+    /* Publishes the station; pairs with scheduler_station. */
+    atomic_store_explicit(&station->counts, continuation_counts_self(),
+                          memory_order_release);
 }
 
 static void carrier_leave(struct carrier *carrier)
@@ -153,6 +154,7 @@ static const struct pool_client client = {
     .poll_events = poll_for_all,
     .poll_interrupt = interrupt_poll,
     .next_deadline = next_deadline,
+    .stuck = hog_look,
     .carrier_enter = carrier_enter,
     .carrier_leave = carrier_leave,
 };
@@ -198,6 +200,8 @@ static void add_station(vthread_scheduler_stats_t *stats,
     stats->freezes += read_count(&station->counts->freezes);
     stats->frozen_bytes += read_count(&station->counts->frozen_bytes);
     stats->home_waits += read_count(&station->counts->home_waits);
+    stats->homes_held += read_count(&station->homes_held);
+    stats->hogs += read_count(&station->hogs);
 }
 
 int vthread_scheduler_stats(vthread_scheduler_t *s,
@@ -342,6 +346,7 @@ static int create(struct vthread_scheduler **result,
 {
     struct pool_attr limits = {
         .name = attr->name ? attr->name : "vthread",
+        .stuck_ns = settings_get()->hog_ms * VTHREAD_MS,
         .client = &client,
     };
     get_limits(attr, &limits);

@@ -13,6 +13,7 @@
 
 #include "carrier/pool.h"
 #include "continuation/continuation.h"
+#include "hog.h"
 #include "timer.h"
 
 #define SCHEDULERS_MAX 255
@@ -23,6 +24,10 @@ struct station {
     struct wheel wheel;
     struct continuation_counts *_Atomic counts; /* A: NULL: not open yet */
     _Atomic uint64_t created, ended, pinned_parks;
+    /* The monitor's, and written by it only, but for: */
+    const struct local *local;          /* I: the carrier's */
+    struct hog_memory hog;
+    _Atomic uint64_t hogs, homes_held;  /* A */
 };
 
 /* Field letters as in thread.h; S: set at the start. */

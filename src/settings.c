@@ -15,6 +15,7 @@ static struct settings settings = {
     .own_limit = 1024,
     .common_homes = 128,
     .freeze = FREEZE_LAZY,
+    .hog_ms = 100,
 };
 
 static void read_number(const char *name, unsigned least, unsigned most,
@@ -57,6 +58,17 @@ static void read_migrate(void)
         report("VTHREAD_MIGRATE=%s: not always; left out", text);
 }
 
+static void read_report(void)
+{
+    const char *text = getenv("VTHREAD_REPORT");
+    if (!text || !*text)
+        return;
+    if (strcmp(text, "hogs") == 0)
+        settings.report_hogs = true;
+    else
+        report("VTHREAD_REPORT=%s: not hogs; left out", text);
+}
+
 static void read_all(void)
 {
     read_number("VTHREAD_PARALLELISM", 1, POOL_MAX_CARRIERS,
@@ -67,6 +79,8 @@ static void read_all(void)
     read_number("VTHREAD_COMMON_HOMES", 1, 32768, &settings.common_homes);
     read_freeze();
     read_migrate();
+    read_number("VTHREAD_HOG_MS", 0, 3600000, &settings.hog_ms);
+    read_report();
     /* Eager mode tests what happens to frames that are copied. */
     if (settings.freeze == FREEZE_EAGER)
         settings.own_limit = 0;

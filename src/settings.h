@@ -15,6 +15,8 @@ struct settings {
     unsigned common_homes;     /* VTHREAD_COMMON_HOMES, for each carrier */
     enum freeze_mode freeze;   /* VTHREAD_FREEZE=lazy|eager|guard */
     bool migrate_always;       /* VTHREAD_MIGRATE=always */
+    unsigned hog_ms;           /* VTHREAD_HOG_MS; 0: hogs are not looked for */
+    bool report_hogs;          /* VTHREAD_REPORT=hogs */
 };
 
 /* A value that makes no sense is reported and left out. */

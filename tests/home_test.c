@@ -224,6 +224,55 @@ START_TEST(a_pointer_into_a_shared_home_is_refused)
 }
 END_TEST
 
+static vthread_scheduler_t *scheduler;
+static atomic_int is_mounted;
+
+static bool has_own_home(void)
+{
+    uint64_t word;
+    return thread_of_handle(vthread_self(), &word)->continuation.flags
+           & CONTINUATION_HAS_OWN;
+}
+
+/* Stays until somebody has noticed. */
+static void *stays(void *arg)
+{
+    (void)arg;
+    if (has_own_home())
+        return pointer(1);
+    atomic_store(&is_mounted, 1);
+    while (stats_of(scheduler).homes_held == 0)
+        cpu_relax();
+    return NULL;
+}
+
+/* More threads than homes, so that some share that of the one who stays. */
+START_TEST(one_who_holds_a_common_home_is_counted_and_remembered)
+{
+    static vthread_t parked[64];
+    set_mode("VTHREAD_HOG_MS", "1");
+    set_mode("VTHREAD_OWN_LIMIT", "0");
+    set_mode("VTHREAD_COMMON_HOMES", "1");
+    if (!mode_is("VTHREAD_OWN_LIMIT", "0") || mode_is("VTHREAD_FREEZE", "guard"))
+        return;
+    scheduler = scheduler_of(2);
+    for (unsigned i = 0; i < COUNT_OF(parked); i++)
+        parked[i] = start_on(scheduler, crowds, NULL);
+    for (unsigned i = 0; i < COUNT_OF(parked); i++)
+        until_waiting(parked[i]);
+    vthread_t first = start_on(scheduler, stays, NULL);
+    until(&is_mounted);
+    for (unsigned i = 0; i < COUNT_OF(parked); i++)
+        vthread_unpark(parked[i]);
+    ck_assert_ptr_eq(join(first), NULL);
+    for (unsigned i = 0; i < COUNT_OF(parked); i++)
+        join(parked[i]);
+    /* From now on they have own homes. */
+    ck_assert_ptr_eq(join(start_on(scheduler, stays, NULL)), pointer(1));
+    shut_down(scheduler);
+}
+END_TEST
+
 /* ---- Continuations inside threads --------------------------------------- */
 
 static const char numbers[] = "numbers";
@@ -316,6 +365,8 @@ static void add_homes(Suite *suite)
     tcase_add_test(cases,
                    a_pointer_to_a_local_makes_an_unshared_home_an_own_one);
     tcase_add_test(cases, a_pointer_into_a_shared_home_is_refused);
+    tcase_add_test(cases,
+                   one_who_holds_a_common_home_is_counted_and_remembered);
 }
 
 static void add_continuations(Suite *suite)

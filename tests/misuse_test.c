@@ -309,6 +309,94 @@ START_TEST(an_escape_is_refused_in_words_that_say_the_cure)
 }
 END_TEST
 
+/* ---- Hogs --------------------------------------------------------------- */
+
+static void *hogs(void *arg)
+{
+    vthread_t other;
+    vthread_scheduler_stats_t stats;
+    expect(vthread_create(&other, NULL, parks, NULL) == 0);
+    do
+        vthread_scheduler_stats(vthread_scheduler_default(), &stats);
+    while (stats.hogs == 0);
+    vthread_unpark(other);
+    vthread_join(other, NULL);
+    return arg;
+}
+
+static void hog_one_carrier(void)
+{
+    setenv("VTHREAD_PARALLELISM", "1", 1);
+    setenv("VTHREAD_HOG_MS", "1", 1);
+    vthread_join(child_start("hog", hogs, NULL), NULL);
+}
+
+static void hog_and_report(void)
+{
+    setenv("VTHREAD_REPORT", "hogs", 1);
+    hog_one_carrier();
+}
+
+START_TEST(a_hog_is_told_by_name_and_function_to_who_asks)
+{
+    ends_well(hog_and_report);
+    said("'hog'");
+    said("misuse_test+0x");
+    said("vthread_yield");
+    ends_well(hog_one_carrier);
+    ck_assert_ptr_null(strstr(text, "hog"));
+}
+END_TEST
+
+static vthread_scheduler_t *pair;
+static atomic_int is_mounted;
+
+static void *holds(void *arg)
+{
+    vthread_scheduler_stats_t stats;
+    atomic_store(&is_mounted, 1);
+    do
+        vthread_scheduler_stats(pair, &stats);
+    while (stats.homes_held == 0);
+    return arg;
+}
+
+static void hold_a_home(void)
+{
+    vthread_t parked[64], holder;
+    vthread_scheduler_attr_t two = {.parallelism = 2};
+    setenv("VTHREAD_FREEZE", "lazy", 1);
+    setenv("VTHREAD_OWN_LIMIT", "0", 1);
+    setenv("VTHREAD_COMMON_HOMES", "1", 1);
+    setenv("VTHREAD_HOG_MS", "1", 1);
+    setenv("VTHREAD_REPORT", "hogs", 1);
+    expect(vthread_scheduler_create(&pair, &two) == 0);
+    vthread_attr_t attr = {.scheduler = pair};
+    for (unsigned i = 0; i < COUNT_OF(parked); i++)
+        expect(vthread_create(&parked[i], &attr, parks, NULL) == 0);
+    for (unsigned i = 0; i < COUNT_OF(parked); i++)
+        until_waiting(parked[i]);
+    attr.name = "holder";
+    expect(vthread_create(&holder, &attr, holds, NULL) == 0);
+    until(&is_mounted);
+    for (unsigned i = 0; i < COUNT_OF(parked); i++)
+        vthread_unpark(parked[i]);
+    vthread_join(holder, NULL);
+    for (unsigned i = 0; i < COUNT_OF(parked); i++)
+        vthread_join(parked[i], NULL);
+}
+
+START_TEST(one_who_holds_a_common_home_is_told_once_with_the_cure)
+{
+    ends_well(hold_a_home);
+    said("HOME_HELD");
+    said("'holder'");
+    said("VTHREAD_STACK_OWN");
+    const char *first = strstr(text, "HOME_HELD");
+    ck_assert_ptr_null(strstr(first + 1, "HOME_HELD"));
+}
+END_TEST
+
 /* ---- Fork --------------------------------------------------------------- */
 
 static vthread_t parked;
@@ -625,6 +713,9 @@ int main(void)
     tcase_add_test(cases, eager_mode_hides_the_locals_of_a_parked_thread);
     tcase_add_test(cases, eager_mode_notices_a_write_to_frozen_frames);
     tcase_add_test(cases, an_escape_is_refused_in_words_that_say_the_cure);
+    tcase_add_test(cases, a_hog_is_told_by_name_and_function_to_who_asks);
+    tcase_add_test(cases,
+                   one_who_holds_a_common_home_is_told_once_with_the_cure);
     cases = new_case(suite, "fork");
     tcase_add_loop_test(cases, a_call_in_a_forked_child_aborts_in_words, 0,
                         13);

@@ -48,6 +48,12 @@ typedef struct vthread_scheduler_stats {
     uint64_t submissions;     /* tasks handed in from outside */
     uint64_t sleeps;          /* times a carrier went to sleep */
     uint64_t pinned_parks;    /* parks that blocked a carrier */
+    uint64_t hogs;            /* times that a thread kept its carrier for
+                                 VTHREAD_HOG_MS while others were ready to
+                                 run and no carrier was free */
+    uint64_t homes_held;      /* times that a thread stayed on a common home
+                                 for VTHREAD_HOG_MS while others waited for
+                                 that home */
     unsigned carriers;        /* OS threads now */
     unsigned carriers_active; /* of these, neither asleep nor blocked */
 } vthread_scheduler_stats_t;

@@ -1,0 +1,160 @@
+/*
+ * hog.c - threads that keep what others wait for.
+ *
+ *   a hog        keeps its carrier while others are ready to run and no
+ *                carrier is free to take them
+ *   HOME_HELD    stays mounted on a common home while others wait for that
+ *                home, with as many carriers as there may be.  Its entry
+ *                function is remembered: who starts with it later has a home
+ *                of its own
+ *
+ * Both are counted once for each mount.  They are told to who asks for it
+ * (VTHREAD_REPORT=hogs) only: a library that writes to standard error of its
+ * own accord is no good guest, and the writing may wait.  A hog is told the
+ * first, second, fourth, eighth ... time for each entry function, HOME_HELD
+ * the first time.
+ *
+ * Not here: when a carrier counts as stuck (carrier/monitor.c).
+ *
+ * Who it is.  The monitor finds the thread where the carrier keeps it, reads
+ * what it wants to know, and looks whether carrier and thread are still at
+ * the same task; then what it has read belongs together.  The thread may end
+ * at any moment all the same.  Its object stays, so what is read of it is a
+ * number at worst out of date; and its name is asked for by the handle,
+ * which does not fit the object's next life.  Its stack is not looked at:
+ * it changes under the eye, so this tells who and not where.
+ */
+#include "hog.h"
+
+#include <vthread.h>
+
+#include "entry.h"
+#include "local.h"
+#include "platform/panic.h"
+#include "running.h"
+#include "scheduler.h"
+#include "settings.h"
+#include "thread.h"
+
+/* What the monitor knows of the thread on a stuck carrier. */
+struct suspect {
+    vthread_t handle;
+    entry_fn fn;
+    unsigned waiting_for_home;
+};
+
+/* Not by an atomic read: the allocator clears the field with its
+ * neighbours. */
+NO_SANITIZE_THREAD static entry_fn fn_of(const struct thread *t)
+{
+    return ((const volatile struct thread *)t)->fn;
+}
+
+/* False: no thread, or another one by now. */
+static bool look_at(struct suspect *suspect, const struct carrier *carrier,
+                    const struct station *station, uint32_t tick)
+{
+    struct continuation_glance glance;
+    struct thread *t = local_thread(station->local);
+    if (!t)
+        return false;
+    continuation_glance(&t->continuation, &glance);
+    *suspect = (struct suspect){
+        .handle = thread_handle(t),
+        .fn = fn_of(t),
+        .waiting_for_home
+        = glance.flags & CONTINUATION_HAS_OWN ? 0 : glance.waiting,
+    };
+    return carrier_tick(carrier) == tick && local_thread(station->local) == t;
+}
+
+/* ---- Words -------------------------------------------------------------- */
+
+/* "thread 5 'reader', started with serve," */
+static void describe(const struct suspect *suspect, char *buffer,
+                     size_t size_bytes)
+{
+    char name[sizeof((struct thread_extra *)0)->name], fn[128];
+    if (vthread_getname(suspect->handle, name, sizeof name) != 0)
+        name[0] = '\0';
+    entry_describe(suspect->fn, fn, sizeof fn);
+    format_text(buffer, size_bytes, "thread %llu%s%s%s, started with %s,",
+                (unsigned long long)suspect->handle, *name ? " '" : "", name,
+                *name ? "'" : "", fn);
+}
+
+static unsigned long to_ms(uint64_t ns)
+{
+    return (unsigned long)(ns / VTHREAD_MS);
+}
+
+static void tell_hog(const struct suspect *suspect,
+                     const struct pool_stuck *stuck)
+{
+    char who[256];
+    describe(suspect, who, sizeof who);
+    report("%s has kept its carrier for %lu ms; for %lu ms others (%u or "
+           "more now) have been ready to run, and no carrier is free. Let it "
+           "call vthread_yield, or give what blocks or computes a scheduler "
+           "of its own (doc/rules.md)",
+           who, to_ms(stuck->held_ns), to_ms(stuck->starved_ns),
+           stuck->waiting);
+}
+
+static void tell_home_held(const struct suspect *suspect,
+                           const struct pool_stuck *stuck)
+{
+    char who[256];
+    describe(suspect, who, sizeof who);
+    report("HOME_HELD: %s has stayed on a common home for %lu ms, and %u "
+           "wait for that home. Create it with VTHREAD_STACK_OWN, or let it "
+           "call vthread_yield. From now on those started with that function "
+           "have homes of their own (doc/rules.md)",
+           who, to_ms(stuck->held_ns), suspect->waiting_for_home);
+}
+
+/* ---- What is seen ------------------------------------------------------- */
+
+static bool is_power_of_two(uint32_t n)
+{
+    return n != 0 && (n & (n - 1)) == 0;
+}
+
+/* Counted last: who sees the count sees what follows from it. */
+static void hogs(struct station *station, const struct suspect *suspect,
+                 const struct pool_stuck *stuck)
+{
+    station->hog.hogs = true;
+    if (is_power_of_two(entry_count_hog(suspect->fn))
+        && settings_get()->report_hogs)
+        tell_hog(suspect, stuck);
+    station_count(&station->hogs);
+}
+
+static void holds_home(struct station *station, const struct suspect *suspect,
+                       const struct pool_stuck *stuck)
+{
+    station->hog.holds_home = true;
+    entry_count_home_held(suspect->fn);
+    if (entry_remember(suspect->fn, ENTRY_HOLDS)
+        && settings_get()->report_hogs)
+        tell_home_held(suspect, stuck);
+    station_count(&station->homes_held);
+}
+
+void hog_look(struct carrier *carrier, const struct pool_stuck *stuck)
+{
+    struct pool *pool = carrier_pool(carrier);
+    struct station *station = scheduler_station(pool_owner(pool),
+                                                carrier_number(carrier));
+    struct suspect suspect;
+    if (!station || !look_at(&suspect, carrier, station, stuck->tick))
+        return;
+    if (station->hog.tick != stuck->tick)
+        station->hog = (struct hog_memory){.tick = stuck->tick};
+    if (!station->hog.hogs
+        && stuck->starved_ns >= settings_get()->hog_ms * VTHREAD_MS)
+        hogs(station, &suspect, stuck);
+    if (!station->hog.holds_home && suspect.waiting_for_home > 0)
+        holds_home(station, &suspect, stuck);
+}

@@ -1,0 +1,23 @@
+/*
+ * hog.h - threads that keep what others wait for: their carrier, or a
+ * common home.
+ */
+#ifndef HOG_H
+#define HOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct carrier;
+struct pool_stuck;
+
+/* What was said already of the task that a carrier is at.  The monitor's. */
+struct hog_memory {
+    uint32_t tick;
+    bool hogs, holds_home;
+};
+
+/* A pool_client's `stuck`. */
+void hog_look(struct carrier *carrier, const struct pool_stuck *stuck);
+
+#endif
