@@ -58,6 +58,33 @@ typedef struct vthread_scheduler_stats {
     unsigned carriers_active; /* of these, neither asleep nor blocked */
 } vthread_scheduler_stats_t;
 
+/* What threads that start with the same function have in common.  Of those
+ * that live now (`threads`): */
+typedef struct vthread_census_entry {
+    void *(*fn)(void *);        /* entry function */
+    uint64_t threads;           /* started and not ended */
+    uint64_t ended;             /* ended, and neither joined nor detached */
+    uint64_t homes_none;        /* have not run yet */
+    uint64_t homes_common;      /* share a home with others */
+    uint64_t homes_own_plenty;  /* have their own: fewer than
+                                   VTHREAD_OWN_LIMIT did when they began, or
+                                   a mode gives one to all */
+    uint64_t homes_own_asked;   /* ... by VTHREAD_STACK_OWN or a large size */
+    uint64_t homes_own_escaped; /* ... a pointer into such a stack escaped */
+    uint64_t homes_own_held;    /* ... such a thread held a common home */
+    uint64_t unmounted;         /* do not run now: of these, */
+    uint64_t depth_bytes;       /* the stack in use, in all, */
+    uint64_t depth_bytes_max;   /* and of the deepest */
+    uint64_t frozen;            /* have their frames in heap chunks, */
+    uint64_t frozen_bytes;      /* so many bytes in all */
+    uint64_t hogs;              /* as in vthread_scheduler_stats_t, since */
+    uint64_t homes_held;        /* the start, of threads that ended too */
+} vthread_census_entry_t;
+
+/* Is given one entry after the other; *entry is valid until it returns. */
+typedef void vthread_census_fn(const vthread_census_entry_t *entry,
+                               void *arg);
+
 /*
  * Starts a scheduler.  Its first carrier runs when it returns, the others
  * start when there is work for them.
@@ -88,6 +115,22 @@ VTHREAD_API int vthread_scheduler_shutdown(vthread_scheduler_t *scheduler,
 /* Fills *stats.  Returns 0 or EINVAL.  Blocks never. */
 VTHREAD_API int vthread_scheduler_stats(vthread_scheduler_t *scheduler,
                                         vthread_scheduler_stats_t *stats);
+
+/*
+ * Counts the virtual threads of the process by entry function, and calls
+ * visit(entry, arg) for each of these, in no order.  It walks over all
+ * threads, some 100 ns for each, and costs nothing while it is not called.
+ *
+ * Threads may go on, begin and end meanwhile.  One that lives all the while
+ * is counted once; one that begins or ends may be, or not.  How a thread is
+ * doing (home, depth, frozen) is as it was at some instant of the walk, and
+ * may be wrong for one that is just mounted or unmounted.  Bare continuations
+ * and platform threads are not counted.
+ *
+ * Returns  0; EINVAL without visit; ENOMEM, and visit has not been called.
+ * Blocks   never, but visit may.
+ */
+VTHREAD_API int vthread_census(vthread_census_fn *visit, void *arg);
 
 #ifdef __cplusplus
 }
