@@ -196,4 +196,9 @@ void sanitizer_valgrind_undefine(const void *start, size_t size_bytes)
     (void)VALGRIND_MAKE_MEM_UNDEFINED(start, size_bytes);
 }
 
+void sanitizer_valgrind_define(const void *start, size_t size_bytes)
+{
+    (void)VALGRIND_MAKE_MEM_DEFINED(start, size_bytes);
+}
+
 #endif

@@ -158,6 +158,14 @@ enum { sanitizer_is_valgrind = false };
 #endif
 void sanitizer_valgrind_register(const void *bottom, const void *top);
 void sanitizer_valgrind_undefine(const void *start, size_t size_bytes);
+void sanitizer_valgrind_define(const void *start, size_t size_bytes);
+
+/* Made of bytes that may be undefined, and meant so. */
+static inline void sanitizer_defined(const void *start, size_t size_bytes)
+{
+    if (__builtin_expect(sanitizer_is_valgrind, 0))
+        sanitizer_valgrind_define(start, size_bytes);
+}
 
 /* Frames [sp, sp+size) have been copied away, or are about to be copied
  * back to the same place.  Multiples of 8. */
