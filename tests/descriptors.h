@@ -1,6 +1,6 @@
 /*
  * descriptors.h - what the tests of I/O share: pairs of descriptors of all
- * kinds, threads, and the means to see that a thread waits.
+ * kinds, and the means to see that a thread waits for one.
  */
 #ifndef TESTS_DESCRIPTORS_H
 #define TESTS_DESCRIPTORS_H
@@ -11,17 +11,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <vthread.h>
-
 #include "descriptor.h"
 #include "tests/random.h"
-#include "tests/support.h"
+#include "tests/threads.h"
 
 /* For threads: says nothing, and costs nothing, while it holds. */
 #define require(condition)                                                    \
@@ -29,36 +25,6 @@
                  : ck_abort_msg("%s:%d: %s", __FILE__, __LINE__, #condition))
 
 /* ---- Threads ------------------------------------------------------------ */
-
-static inline vthread_t start(void *(*fn)(void *), void *arg)
-{
-    vthread_t t;
-    int err = vthread_create(&t, NULL, fn, arg);
-    ck_assert_int_eq(err, 0);
-    return t;
-}
-
-static inline void *join(vthread_t t)
-{
-    void *result = NULL;
-    int err = vthread_join(t, &result);
-    ck_assert_int_eq(err, 0);
-    return result;
-}
-
-static inline pthread_t start_platform(void *(*fn)(void *), void *arg)
-{
-    pthread_t t;
-    ck_assert_int_eq(pthread_create(&t, NULL, fn, arg), 0);
-    return t;
-}
-
-static inline void *join_platform(pthread_t t)
-{
-    void *result;
-    ck_assert_int_eq(pthread_join(t, &result), 0);
-    return result;
-}
 
 /* Threads return errors. */
 static inline void *as_result(int err)

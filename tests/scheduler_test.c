@@ -11,6 +11,7 @@
 #include "carrier/pool.h"
 #include "hog.h"
 #include "tests/threads.h"
+#include "tests/trail.h"
 
 static void *steps_aside(void *times)
 {
@@ -669,7 +670,7 @@ END_TEST
 
 static void add_turns(Suite *suite)
 {
-    TCase *cases = new_case(suite, "turns");
+    TCase *cases = new_trail_case(suite, "turns");
     tcase_add_test(cases, two_that_yield_on_one_carrier_take_turns);
     tcase_add_test(cases, one_from_outside_runs_though_others_only_yield);
     tcase_add_test(cases, sleepers_wake_though_others_only_yield);

@@ -1,6 +1,6 @@
 /*
- * support.h - what the tests of threads share: modes from the environment,
- * child processes, the main function.
+ * support.h - what all tests share: modes from the environment, child
+ * processes, cases and the main function.
  */
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
@@ -15,14 +15,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined __has_feature
-#if __has_feature(address_sanitizer) && !defined __SANITIZE_ADDRESS__
-#define __SANITIZE_ADDRESS__ 1
+#if defined HAVE_VALGRIND_MEMCHECK_H
+#include <valgrind/valgrind.h>
 #endif
-#if __has_feature(thread_sanitizer) && !defined __SANITIZE_THREAD__
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
+
+#include "platform/sanitizer.h"
 
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 #define UNDER_SANITIZER 1
@@ -59,6 +56,23 @@ static inline bool tests_fork(void)
     return !mode_is("CK_FORK", "no");
 }
 
+/* ---- Valgrind ----------------------------------------------------------- */
+
+/* Between the two this thread makes errors on purpose. */
+static inline void begin_meant_errors(void)
+{
+#if defined HAVE_VALGRIND_MEMCHECK_H
+    VALGRIND_DISABLE_ERROR_REPORTING;
+#endif
+}
+
+static inline void end_meant_errors(void)
+{
+#if defined HAVE_VALGRIND_MEMCHECK_H
+    VALGRIND_ENABLE_ERROR_REPORTING;
+#endif
+}
+
 /* ---- Child processes ---------------------------------------------------- */
 
 /* Runs fn in a child and returns how it ended, as waitpid tells; text gets
@@ -93,7 +107,16 @@ static inline int end_of_child(void (*fn)(void), char *text,
     return status;
 }
 
-/* ---- The main function -------------------------------------------------- */
+/* ---- Cases and the main function ---------------------------------------- */
+
+/* Cases that may take their time. */
+static inline TCase *new_case(Suite *suite, const char *name)
+{
+    TCase *cases = tcase_create(name);
+    tcase_set_timeout(cases, 60);
+    suite_add_tcase(suite, cases);
+    return cases;
+}
 
 static inline int run_suite(Suite *suite)
 {

@@ -10,14 +10,9 @@
 #include <sys/resource.h>
 
 #include "platform/memory.h"
-#include "random.h"
+#include "tests/random.h"
+#include "tests/support.h"
 #include "thread.h"
-
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
 
 /* What the table takes at once, and a cache keeps at most. */
 enum { BATCH = 128, CACHE = 2 * BATCH };
@@ -319,7 +314,7 @@ START_TEST(where_addresses_are_scarce_most_are_left_for_stacks)
     struct rlimit limit = {limit_bytes, limit_bytes};
     void *rest;
 
-    if (SANITIZED) /* their shadow is larger than any limit */
+    if (UNDER_SANITIZER) /* their shadow is larger than any limit */
         return;
     ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
     ck_assert_int_eq(thread_table_init(), 0);
@@ -556,11 +551,5 @@ static Suite *thread_table_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(thread_table_suite());
-    int failed;
-
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(thread_table_suite());
 }

@@ -44,8 +44,8 @@ static inline vthread_scheduler_stats_t stats_of(vthread_scheduler_t *s)
     return stats;
 }
 
-static inline vthread_t start_attr(vthread_attr_t attr, void *(*fn)(void *),
-                            void *arg)
+static inline vthread_t start_attr(vthread_attr_t attr,
+                                   void *(*fn)(void *), void *arg)
 {
     vthread_t t = 0;
     ck_assert_int_eq(vthread_create(&t, &attr, fn, arg), 0);
@@ -53,8 +53,8 @@ static inline vthread_t start_attr(vthread_attr_t attr, void *(*fn)(void *),
     return t;
 }
 
-static inline vthread_t start_on(vthread_scheduler_t *s, void *(*fn)(void *),
-                          void *arg)
+static inline vthread_t start_on(vthread_scheduler_t *s,
+                                 void *(*fn)(void *), void *arg)
 {
     return start_attr((vthread_attr_t){.scheduler = s}, fn, arg);
 }
@@ -96,17 +96,6 @@ static inline void until(atomic_int *flag)
         vthread_yield();
 }
 
-/* As the trail of continuation_test: what happened. */
-static __attribute__((unused)) char trail[64];
-
-static inline void step(char letter)
-{
-    size_t n = strlen(trail);
-    ck_assert_uint_lt(n + 1, sizeof trail);
-    trail[n] = letter;
-    trail[n + 1] = '\0';
-}
-
 static inline void *pointer(uintptr_t n)
 {
     return (void *)n;
@@ -123,13 +112,25 @@ static inline void *park_once(void *arg)
     return pointer((uintptr_t)vthread_park());
 }
 
+static inline pthread_t start_platform(void *(*fn)(void *), void *arg)
+{
+    pthread_t t;
+    ck_assert_int_eq(pthread_create(&t, NULL, fn, arg), 0);
+    return t;
+}
+
+static inline void *join_platform(pthread_t t)
+{
+    void *result;
+    ck_assert_int_eq(pthread_join(t, &result), 0);
+    return result;
+}
+
 /* The same claim for both kinds of thread. */
 static inline void on_both_kinds(void *(*claims)(void *))
 {
-    pthread_t p;
     join(start(claims, NULL));
-    ck_assert_int_eq(pthread_create(&p, NULL, claims, NULL), 0);
-    pthread_join(p, NULL);
+    join_platform(start_platform(claims, NULL));
     claims(NULL);
 }
 
@@ -148,29 +149,14 @@ static inline void *platform_parks(void *arg)
     return NULL;
 }
 
-static inline vthread_t start_platform(struct platform_parker *p,
-                                void *(*fn)(void *))
+static inline vthread_t start_parker(struct platform_parker *p,
+                                     void *(*fn)(void *))
 {
     atomic_store(&p->handle, 0);
-    ck_assert_int_eq(pthread_create(&p->pthread, NULL, fn, p), 0);
+    p->pthread = start_platform(fn, p);
     while (!atomic_load(&p->handle))
         sched_yield();
     return p->handle;
-}
-
-/* For a test that uses the trail. */
-static inline void forget_the_trail(void)
-{
-    memset(trail, 0, sizeof trail);
-}
-
-static inline TCase *new_case(Suite *suite, const char *name)
-{
-    TCase *cases = tcase_create(name);
-    tcase_set_timeout(cases, 60);
-    tcase_add_checked_fixture(cases, forget_the_trail, NULL);
-    suite_add_tcase(suite, cases);
-    return cases;
 }
 
 #endif

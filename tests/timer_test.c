@@ -1,126 +1,13 @@
 /*
- * timer_test.c - the wheel against a list of deadlines, its cost in steps
- * (never in time), and cancelling while it expires.
- *
- * timer.c is included, with a stand-in for thread_time_out and a count of
- * the threads it touches.
+ * timer_test.c - the wheel: one deadline, many, its cost in steps (never in
+ * time), and cancelling while it expires.
  */
-#define thread_time_out stub_time_out
-#include "thread.h"
+#include "tests/wheel.h"
 
-static _Atomic unsigned long steps;
-static struct thread *counted_thread_at(uint32_t number);
-#define thread_at(number) counted_thread_at(number)
-#include "../src/timer.c"
-#undef thread_at
-
-#include <check.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "random.h"
-
-#define TICK (UINT64_C(1) << WHEEL_TICK_SHIFT)
-#define SECOND UINT64_C(1000000000)
-#define HOUR (3600 * SECOND)
-#define YEAR (365 * 24 * HOUR)
-
-static struct wheel wheel;
-
-static struct thread *counted_thread_at(uint32_t number)
-{
-    atomic_fetch_add_explicit(&steps, 1, memory_order_relaxed);
-    return &thread_table[number];
-}
-
-static bool is_armed(struct thread *t)
-{
-    return prev_of(t) != 0;
-}
-
-/* The stand-in.  A thread's word says whether it is waiting. */
-
-static _Atomic bool was_disarmed_early;
-
-bool stub_time_out(struct thread *t)
-{
-    uint64_t waiting = THREAD_PARKED;
-
-    if (!is_armed(t))
-        atomic_store(&was_disarmed_early, true);
-    return atomic_compare_exchange_strong(&t->word, &waiting,
-                                          THREAD_TIMEOUT);
-}
-
-static void set_waiting(struct thread *t)
-{
-    atomic_store(&t->word, THREAD_PARKED);
-}
-
-static bool has_timed_out(struct thread *t)
-{
-    return atomic_load(&t->word) == THREAD_TIMEOUT;
-}
-
-static void setup(void)
-{
-    ck_assert_int_eq(thread_table_init(), 0);
-    wheel_init(&wheel, 3, 0);
-}
-
-static struct thread *new_thread(void)
-{
-    struct thread *t = thread_alloc();
-
-    if (t == NULL)
-        ck_abort_msg("no memory for a thread");
-    set_waiting(t);
-    return t;
-}
-
-/* Kept until the process of the test ends. */
-static struct thread **new_threads(int count)
-{
-    static struct thread **all;
-
-    all = calloc((size_t)count, sizeof *all);
-    ck_assert_ptr_nonnull(all);
-    for (int i = 0; i < count; i++)
-        all[i] = new_thread();
-    return all;
-}
-
-static bool arm(struct thread *t, uint64_t deadline_ns)
-{
-    set_waiting(t);
-    return wheel_arm(&wheel, t, deadline_ns);
-}
-
-/* All that is due, in as many calls as it takes. */
-static int expire_all(uint64_t now_ns)
-{
-    int count = 0;
-
-    do {
-        struct task *task = wheel_expire(&wheel, now_ns, 100);
-        for (; task != NULL; task = task->next)
-            count++;
-    } while (wheel_next_ns(&wheel) <= now_ns);
-    return count;
-}
-
-/* Predicates rather than an assertion for each field: check writes to a file
- * for every one of them. */
-static bool is_empty(void)
-{
-    static const struct wheel none;
-
-    return wheel.count == 0 && wheel_next_ns(&wheel) == CLOCK_NEVER &&
-           memcmp(wheel.occupied, none.occupied, sizeof none.occupied) == 0 &&
-           memcmp(wheel.first, none.first, sizeof none.first) == 0;
-}
+#include "tests/random.h"
 
 /* One deadline. */
 
@@ -367,230 +254,6 @@ START_TEST(an_older_time_does_no_harm)
 }
 END_TEST
 
-/* The wheel and the list of deadlines. */
-
-enum { MODEL_THREADS = 40 };
-
-static struct model {
-    struct random random;
-    struct thread *threads[MODEL_THREADS];
-    bool armed[MODEL_THREADS];
-    uint64_t tick[MODEL_THREADS]; /* at which it must expire */
-    uint64_t now_ns;
-    uint64_t order_tick;          /* of what expired last in this call */
-} model;
-
-static int model_count(void)
-{
-    int count = 0;
-
-    for (int i = 0; i < MODEL_THREADS; i++)
-        count += model.armed[i];
-    return count;
-}
-
-static uint64_t model_first_tick(void)
-{
-    uint64_t first = UINT64_MAX;
-
-    for (int i = 0; i < MODEL_THREADS; i++)
-        if (model.armed[i] && model.tick[i] < first)
-            first = model.tick[i];
-    return first;
-}
-
-static int model_index(const struct task *task)
-{
-    for (int i = 0; i < MODEL_THREADS; i++)
-        if (&model.threads[i]->task == task)
-            return i;
-    ck_abort_msg("a task that is none of ours");
-}
-
-/* Whether t is in the slot it belongs to, or in one on its way down. */
-static bool is_in_place(struct thread *t, struct slot slot)
-{
-    uint64_t tick = due_tick(t->deadline_ns);
-    struct slot right;
-
-    if (tick < wheel.now_tick)
-        tick = wheel.now_tick;
-    right = slot_for(wheel.now_tick, tick);
-    return (right.level == slot.level && right.digit == slot.digit) ||
-           (wheel.draining == slot.level && slot.level > 0 &&
-            slot.digit == digit_of(wheel.now_tick, slot.level));
-}
-
-/* The number of threads in a slot, or -1000 if something is wrong there. */
-static int count_slot(struct slot slot)
-{
-    uint32_t prev = SLOT_MARK | (slot.level * WHEEL_SLOTS + slot.digit);
-    uint32_t number = wheel.first[slot.level][slot.digit];
-    int count = 0;
-
-    if ((number != 0) != (wheel.occupied[slot.level] >> slot.digit & 1))
-        return -1000;
-    for (; number != 0; number = thread_at(number)->timer_next) {
-        struct thread *t = thread_at(number);
-        if (prev_of(t) != prev || !is_in_place(t, slot))
-            return -1000;
-        prev = number;
-        count++;
-    }
-    return count;
-}
-
-/* The invariants at the head of timer.c, and agreement with the model. */
-static void expect_sound(void)
-{
-    uint64_t next_ns = wheel_next_ns(&wheel);
-    int count = 0;
-
-    for (unsigned level = 0; level < WHEEL_LEVELS; level++)
-        for (unsigned slot = 0; slot < WHEEL_SLOTS; slot++)
-            count += count_slot((struct slot){level, slot});
-    ck_assert_int_eq(count, model_count());
-    ck_assert_int_eq((int)wheel.count, count);
-    for (int i = 0; i < MODEL_THREADS; i++)
-        if (is_armed(model.threads[i]) != model.armed[i])
-            ck_abort_msg("thread %d is armed, or is not", i);
-    if (count == 0)
-        ck_assert_uint_eq(next_ns, CLOCK_NEVER);
-    else
-        ck_assert_uint_le(next_ns, tick_ns(model_first_tick()));
-}
-
-/* Near, far, on the border of a tick, in the past, the same as another. */
-static uint64_t some_deadline(void)
-{
-    uint64_t far = random_length(&model.random, 64);
-
-    switch (random_below(&model.random, 8)) {
-    case 0:
-        return far % (model.now_ns + 1);
-    case 1:
-        return model.threads[0]->deadline_ns;
-    case 2:
-        return far & -TICK;
-    default:
-        if (far >= CLOCK_NEVER - model.now_ns)
-            return CLOCK_NEVER - 1;
-        return model.now_ns + far;
-    }
-}
-
-static void model_arm(int i)
-{
-    uint64_t deadline_ns = some_deadline();
-    uint64_t tick = due_tick(deadline_ns), before = wheel_next_ns(&wheel);
-    bool is_first;
-
-    if (tick < wheel.now_tick)
-        tick = wheel.now_tick;
-    is_first = arm(model.threads[i], deadline_ns);
-    ck_assert_int_eq(is_first, tick_ns(tick) < before);
-    model.armed[i] = true;
-    model.tick[i] = tick;
-}
-
-static void arm_or_cancel(void)
-{
-    int i = (int)random_below(&model.random, MODEL_THREADS);
-
-    if (model.armed[i]) {
-        wheel_cancel(&wheel, model.threads[i]);
-        model.armed[i] = false;
-    } else {
-        model_arm(i);
-    }
-}
-
-static void pass_time(void)
-{
-    uint64_t next_ns = wheel_next_ns(&wheel);
-    uint64_t far = random_length(&model.random, 60);
-
-    if (next_ns < CLOCK_NEVER - 1 && next_ns > model.now_ns &&
-        random_below(&model.random, 3) != 0)
-        model.now_ns = next_ns;
-    else if (far < CLOCK_NEVER - 1 - model.now_ns)
-        model.now_ns += far;
-}
-
-static void model_expired(const struct task *task, uint64_t time_ns)
-{
-    int i = model_index(task);
-
-    ck_assert(model.armed[i]);
-    ck_assert_uint_le(model.threads[i]->deadline_ns, time_ns);
-    ck_assert_uint_ge(model.tick[i], model.order_tick);
-    model.order_tick = model.tick[i];
-    model.armed[i] = false;
-}
-
-/* Now, or as of a while ago: a carrier may read the clock and be late. */
-static uint64_t some_time(void)
-{
-    uint64_t ago = random_length(&model.random, 40);
-
-    if (random_below(&model.random, 4) != 0 || ago > model.now_ns)
-        return model.now_ns;
-    return model.now_ns - ago;
-}
-
-static void expire_some(unsigned limit)
-{
-    uint64_t time_ns = some_time();
-    struct task *task = wheel_expire(&wheel, time_ns, limit);
-
-    model.order_tick = 0;
-    for (; task != NULL; task = task->next) {
-        ck_assert_uint_gt(limit--, 0);
-        model_expired(task, time_ns);
-    }
-    if (wheel_next_ns(&wheel) <= time_ns || model_count() == 0)
-        return;
-    /* It says that this was all: so it must have been, and with so few
-     * threads it knows the next one exactly. */
-    ck_assert_uint_gt(model_first_tick(), time_ns / TICK);
-    if (time_ns == model.now_ns && model_count() <= SCAN_LIMIT)
-        ck_assert_uint_eq(wheel_next_ns(&wheel), tick_ns(model_first_tick()));
-}
-
-static void model_round(void)
-{
-    unsigned arms = (unsigned)random_below(&model.random, 4);
-
-    for (int i = 0; i < 400; i++) {
-        if (random_below(&model.random, 4) < arms) {
-            arm_or_cancel();
-        } else {
-            if (random_below(&model.random, 2) == 0)
-                pass_time();
-            expire_some((unsigned)random_below(&model.random, 12));
-        }
-        expect_sound();
-    }
-}
-
-START_TEST(random_use_matches_a_list_of_deadlines)
-{
-    model.random = random_start("timer_test");
-    for (int i = 0; i < MODEL_THREADS; i++)
-        model.threads[i] = new_thread();
-    for (int round = 0; round < 300; round++) {
-        model.now_ns = random_length(&model.random, 63);
-        wheel_init(&wheel, 3, model.now_ns);
-        model_round();
-        for (int i = 0; i < MODEL_THREADS; i++) {
-            wheel_cancel(&wheel, model.threads[i]);
-            model.armed[i] = false;
-        }
-        ck_assert(is_empty());
-    }
-}
-END_TEST
-
 /* Cost, in threads touched. */
 
 static unsigned long steps_since(unsigned long before)
@@ -785,60 +448,37 @@ START_TEST(after_a_cancel_the_deadline_wakes_nobody)
 }
 END_TEST
 
-static Suite *timer_suite(void)
-{
-    Suite *suite = suite_create("timer");
-    TCase *one = tcase_create("one");
-    TCase *many = tcase_create("many");
-    TCase *cost = tcase_create("cost");
-    TCase *at_once = tcase_create("at_once");
-
-    tcase_add_checked_fixture(one, setup, NULL);
-    tcase_add_test(one, a_new_wheel_is_empty_and_nothing_is_due);
-    tcase_add_test(one, a_thread_expires_at_its_deadline_and_is_disarmed);
-    tcase_add_test(one, a_deadline_in_the_past_expires_at_the_next_call);
-    tcase_add_test(one, a_thread_whose_wait_has_ended_is_not_handed_out);
-    tcase_add_test(one, a_thread_stays_armed_until_its_time_out_is_done);
-    tcase_add_test(one, cancelling_what_is_not_armed_does_nothing);
-    tcase_add_test(one, a_cancelled_thread_does_not_expire);
-    tcase_add_test(one, the_earliest_deadline_is_announced);
-    tcase_add_test(one, every_pair_of_near_ticks_is_exact);
-    tcase_add_test(one, ticks_around_every_border_of_levels_are_exact);
-    tcase_add_test(one, the_last_deadlines_of_all_are_never_early);
-    suite_add_tcase(suite, one);
-
-    tcase_add_checked_fixture(many, setup, NULL);
-    tcase_add_test(many, a_jump_of_years_expires_all_in_order);
-    tcase_add_test(many, the_limit_holds_and_the_rest_stay_due);
-    tcase_add_test(many, a_limit_of_none_expires_none);
-    tcase_add_test(many, an_older_time_does_no_harm);
-    tcase_add_test(many, random_use_matches_a_list_of_deadlines);
-    tcase_set_timeout(many, 60);
-    suite_add_tcase(suite, many);
-
-    tcase_add_checked_fixture(cost, setup, NULL);
-    tcase_add_test(
-        cost, a_million_arms_and_cancels_leave_nothing_and_cost_the_same);
-    tcase_add_test(cost, empty_time_costs_nothing);
-    tcase_add_test(cost, a_wheel_that_was_not_turned_for_years_costs_no_more);
-    tcase_add_test(cost, a_full_slot_is_moved_down_in_bounded_steps);
-    tcase_set_timeout(cost, 60);
-    suite_add_tcase(suite, cost);
-
-    tcase_add_checked_fixture(at_once, setup, NULL);
-    tcase_add_test(at_once, after_a_cancel_the_deadline_wakes_nobody);
-    tcase_set_timeout(at_once, 60);
-    suite_add_tcase(suite, at_once);
-    return suite;
-}
-
 int main(void)
 {
-    SRunner *runner = srunner_create(timer_suite());
-    int failed;
-
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    Suite *suite = suite_create("timer");
+    TCase *cases = new_case(suite, "one");
+    tcase_add_checked_fixture(cases, setup, NULL);
+    tcase_add_test(cases, a_new_wheel_is_empty_and_nothing_is_due);
+    tcase_add_test(cases, a_thread_expires_at_its_deadline_and_is_disarmed);
+    tcase_add_test(cases, a_deadline_in_the_past_expires_at_the_next_call);
+    tcase_add_test(cases, a_thread_whose_wait_has_ended_is_not_handed_out);
+    tcase_add_test(cases, a_thread_stays_armed_until_its_time_out_is_done);
+    tcase_add_test(cases, cancelling_what_is_not_armed_does_nothing);
+    tcase_add_test(cases, a_cancelled_thread_does_not_expire);
+    tcase_add_test(cases, the_earliest_deadline_is_announced);
+    tcase_add_test(cases, every_pair_of_near_ticks_is_exact);
+    tcase_add_test(cases, ticks_around_every_border_of_levels_are_exact);
+    tcase_add_test(cases, the_last_deadlines_of_all_are_never_early);
+    cases = new_case(suite, "many");
+    tcase_add_checked_fixture(cases, setup, NULL);
+    tcase_add_test(cases, a_jump_of_years_expires_all_in_order);
+    tcase_add_test(cases, the_limit_holds_and_the_rest_stay_due);
+    tcase_add_test(cases, a_limit_of_none_expires_none);
+    tcase_add_test(cases, an_older_time_does_no_harm);
+    cases = new_case(suite, "cost");
+    tcase_add_checked_fixture(cases, setup, NULL);
+    tcase_add_test(cases,
+                   a_million_arms_and_cancels_leave_nothing_and_cost_the_same);
+    tcase_add_test(cases, empty_time_costs_nothing);
+    tcase_add_test(cases, a_wheel_that_was_not_turned_for_years_costs_no_more);
+    tcase_add_test(cases, a_full_slot_is_moved_down_in_bounded_steps);
+    cases = new_case(suite, "at_once");
+    tcase_add_checked_fixture(cases, setup, NULL);
+    tcase_add_test(cases, after_a_cancel_the_deadline_wakes_nobody);
+    return run_suite(suite);
 }

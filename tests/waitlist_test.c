@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "random.h"
+#include "tests/random.h"
+#include "tests/support.h"
 #include "waitlist.h"
 
 enum { THREADS = 16 };
@@ -207,11 +208,5 @@ static Suite *waitlist_suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(waitlist_suite());
-    int failed;
-
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(waitlist_suite());
 }
