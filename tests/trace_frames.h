@@ -1,5 +1,5 @@
 /*
- * trace_frames.h - frames of many kinds, for trace_test.c.
+ * trace_frames.h - frames of many kinds, for trace_program.c.
  *
  * Included twice, with LEVEL(name) and LEVEL_BIT for unoptimised and for
  * optimised code: every name is defined once for each.
