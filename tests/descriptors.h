@@ -105,12 +105,15 @@ static inline void close_pair(struct pair pair)
     require(vthread_close(pair.writer) == 0);
 }
 
-/* Writes until there is no more room; returns how much went in. */
+/* Writes until there is no more room, and none comes for a while: TCP moves
+ * on by itself.  Returns how much went in. */
 static inline size_t fill(int fd)
 {
     static const char zeros[4096];
     size_t sum = 0, n;
-    while (vthread_write_until(fd, zeros, sizeof zeros, &n, 0) == 0)
+    while (vthread_write_until(fd, zeros, sizeof zeros, &n,
+                               vthread_after(5 * VTHREAD_MS))
+           == 0)
         sum += n;
     return sum;
 }

@@ -198,11 +198,14 @@ START_TEST(a_deadline_ends_the_wait)
                      ETIMEDOUT);
     ck_assert_uint_ge(vthread_now(), deadline_ns);
     ck_assert_uint_eq(n, 77);
-    fill(pair.writer);
-    deadline_ns = vthread_after(20 * VTHREAD_MS);
-    ck_assert_int_eq(vthread_write_until(pair.writer, buffer, 10, &n,
-                                         deadline_ns),
-                     ETIMEDOUT);
+    /* TCP finds more room now and then, but not for ever. */
+    int err;
+    do {
+        fill(pair.writer);
+        deadline_ns = vthread_after(20 * VTHREAD_MS);
+        err = vthread_write_until(pair.writer, buffer, 10, &n, deadline_ns);
+    } while (err == 0);
+    ck_assert_int_eq(err, ETIMEDOUT);
     ck_assert_uint_ge(vthread_now(), deadline_ns);
     ck_assert_int_eq(count_waiting(pair.reader, DIRECTION_READ), 0);
     ck_assert_int_eq(count_waiting(pair.writer, DIRECTION_WRITE), 0);

@@ -119,8 +119,9 @@ void set_control_words(struct control_words w)
 
 struct control_words control_words_of(unsigned n)
 {
+    unsigned flush = sanitizer_is_valgrind ? 0 : n & 4; /* it has none */
     return (struct control_words){
-        .mxcsr = 0x1f80u | (n & 3) << 13 | (n & 4) << 13,
+        .mxcsr = 0x1f80u | (n & 3) << 13 | flush << 13,
         .x87 = (unsigned short)(0x037f | (n >> 3 & 3) << 10),
     };
 }

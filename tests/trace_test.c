@@ -46,7 +46,8 @@ static const char *modes(void)
 
 static uint64_t iterations(void)
 {
-    return number_from("TRACE_ITERATIONS", UNDER_SANITIZER ? 1 : 4);
+    bool is_slow = UNDER_SANITIZER || sanitizer_is_valgrind;
+    return number_from("TRACE_ITERATIONS", is_slow ? 1 : 4);
 }
 
 /* What programs compute as plain functions. */
