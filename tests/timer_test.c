@@ -354,6 +354,7 @@ struct owner {
     struct random random;
     struct thread *owned[OWNED];
     unsigned long timed_out, cancelled;
+    unsigned in_a_row; /* cancelled since the last that timed out */
 };
 
 /* Ends the threads' waits, as a carrier would. */
@@ -386,11 +387,24 @@ static void end_wait(struct owner *owner, struct thread *t)
 
     if (atomic_compare_exchange_strong(&t->word, &word, THREAD_PERMIT)) {
         owner->cancelled++;
+        owner->in_a_row++;
         return;
     }
     while (atomic_load(&t->word) != RESUBMITTED)
         sched_yield();
     owner->timed_out++;
+    owner->in_a_row = 0;
+}
+
+/* Lets the wheel turn, if it is that which is missing, and if all that it
+ * has ended has been met: a turn may be long in coming. */
+static void yield_to_wheel(struct owner *owner)
+{
+    if (owner->timed_out < ENOUGH && owner->cancelled > ENOUGH
+        && owner->in_a_row >= OWNED) {
+        owner->in_a_row = 0;
+        sched_yield();
+    }
 }
 
 /* A wait without a deadline, right after: nothing may end it. */
@@ -416,8 +430,7 @@ static void *own(void *argument)
         wheel_cancel(&wheel, t);
         wait_for_nothing(t);
         begin_wait(owner, t);
-        if (owner->timed_out < ENOUGH && owner->cancelled > ENOUGH)
-            sched_yield();
+        yield_to_wheel(owner);
     }
     for (int i = 0; i < OWNED; i++) {
         end_wait(owner, owner->owned[i]);
