@@ -341,7 +341,7 @@ END_TEST
 /* Cancel and expiry at once. */
 
 /* Of both ends of a wait, each owner has to meet so many. */
-enum { OWNERS = 2, OWNED = 50, ENOUGH = 5000 };
+enum { OWNERS = 2, OWNED = 50, ENOUGH = 10000 };
 
 #define RESUBMITTED THREAD_WOKEN
 
