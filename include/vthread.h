@@ -29,7 +29,8 @@
  * - Deadlines are absolute times of vthread_now(), in nanoseconds;
  *   VTHREAD_NEVER means none.  A deadline in the past makes a call that
  *   would have to wait return ETIMEDOUT at once.
- * - A wait is cancellable: vthread_interrupt() makes it return ECANCELED.
+ * - A wait is cancellable, unless its function says that it is not:
+ *   vthread_interrupt() makes it return ECANCELED.  See vthread/cancel.h.
  * - Misuse that no return value can report (a corrupted stack, a call in a
  *   forked child) ends the process with a message that names the thread,
  *   its state and what was expected.
@@ -43,6 +44,7 @@
 #include <stdint.h>
 
 #include <vthread/api.h>
+#include <vthread/cancel.h>
 #include <vthread/continuation.h>
 #include <vthread/io.h>
 #include <vthread/scheduler.h>
@@ -140,7 +142,9 @@ VTHREAD_API bool vthread_is_virtual(void);
 
 /*
  * Ends the calling virtual thread with that result, from any depth.
- * Frames are dropped, not unwound.  On a platform thread: pthread_exit.
+ * Frames are dropped, not unwound; cleanup handlers run, open scopes are
+ * closed, values of keys destroyed.  On a platform thread: pthread_exit
+ * after these.
  */
 VTHREAD_API _Noreturn void vthread_exit(void *result);
 
@@ -190,12 +194,14 @@ VTHREAD_API int vthread_unpark(vthread_t thread);
 
 /*
  * Cancels the thread's present cancellable wait, or its next one: that
- * returns ECANCELED, once.  Until then the request sticks.
+ * returns ECANCELED, once.  Until then the request sticks; while the thread
+ * disables cancellation too.
  * Returns 0 or ESRCH.  Blocks never.
  */
 VTHREAD_API int vthread_interrupt(vthread_t thread);
 
-/* Whether the calling thread has an interrupt pending; takes it back. */
+/* Whether the calling thread has an interrupt pending; takes it back.  True
+ * for good once its scope has been cancelled. */
 VTHREAD_API bool vthread_interrupted(void);
 
 /*

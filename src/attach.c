@@ -24,6 +24,8 @@ static bool is_forked_child;
 static void detach_platform_thread(void *thread)
 {
     struct thread *t = thread;
+    if (local_self()->thread == t) /* else: in a forked child */
+        thread_finish(t);
     local_set_thread(local_self(), NULL);
     fault_thread_leave();
     thread_free_extra(t);

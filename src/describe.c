@@ -19,26 +19,40 @@ static struct os_lock names;
 
 int thread_set_name(struct thread *t, const char *name)
 {
-    if (!t->extra) {
-        if (!name || !*name)
-            return 0;
-        struct thread_extra *extra = memory_alloc(sizeof *extra);
-        if (!extra)
-            return ENOMEM;
-        memset(extra, 0, sizeof *extra);
-        t->extra = extra;
-    }
-    memset(t->extra->name, 0, sizeof t->extra->name);
-    if (name)
-        strncpy(t->extra->name, name, sizeof t->extra->name - 1);
+    bool has_name = name && *name;
+    struct thread_extra *extra = has_name ? thread_make_extra(t)
+                                          : thread_extra(t);
+    if (!extra)
+        return has_name ? ENOMEM : 0;
+    memset(extra->name, 0, sizeof extra->name);
+    if (has_name)
+        strncpy(extra->name, name, sizeof extra->name - 1);
     return 0;
+}
+
+struct thread_extra *thread_make_extra(struct thread *t)
+{
+    struct thread_extra *extra = thread_extra(t), *other = NULL;
+    if (extra || !(extra = memory_alloc(sizeof *extra)))
+        return extra;
+    memset(extra, 0, sizeof *extra);
+    /* The thread itself and one that gives it a name may both be at it.
+     * Releases the zeros; pairs with thread_extra. */
+    if (atomic_compare_exchange_strong_explicit(&t->extra, &other, extra,
+                                                memory_order_acq_rel,
+                                                memory_order_acquire))
+        return extra;
+    memory_free(extra);
+    return other;
 }
 
 void thread_free_extra(struct thread *t)
 {
+    if (!thread_extra(t))
+        return;
     os_lock_acquire(&names);
-    struct thread_extra *extra = t->extra;
-    t->extra = NULL;
+    struct thread_extra *extra = thread_extra(t);
+    atomic_store_explicit(&t->extra, NULL, memory_order_relaxed);
     os_lock_release(&names);
     memory_free(extra);
 }
@@ -59,7 +73,8 @@ int vthread_getname(vthread_t thread, char *buffer, size_t size_bytes)
     int err = ERANGE;
     os_lock_acquire(&names);
     struct thread *t = thread_of_handle(thread, &word);
-    const char *name = t && t->extra ? t->extra->name : "";
+    struct thread_extra *extra = t ? thread_extra(t) : NULL;
+    const char *name = extra ? extra->name : "";
     size_t length = strlen(name);
     if (!t)
         err = ESRCH;
@@ -98,7 +113,8 @@ void thread_describe(const struct thread *t, char *buffer, size_t size_bytes)
 {
     uint64_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
     const char *kind = word & THREAD_PLATFORM ? "platform thread" : "thread";
-    const char *name = t->extra ? t->extra->name : "";
+    struct thread_extra *extra = thread_extra(t);
+    const char *name = extra ? extra->name : "";
     format_text(buffer, size_bytes, "%s %llu%s%s%s (%s)", kind,
                 (unsigned long long)thread_handle(t), *name ? " '" : "",
                 name, *name ? "'" : "", state_of(t, word));

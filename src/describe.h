@@ -9,9 +9,6 @@
 /* Copies the name; NULL or "" takes it away.  0 or ENOMEM. */
 int thread_set_name(struct thread *t, const char *name);
 
-/* Before the thread is freed. */
-void thread_free_extra(struct thread *t);
-
 /* All three are safe in a signal handler. */
 void describe_continuation(const struct continuation *c, char *buffer,
                            size_t size_bytes);

@@ -13,11 +13,20 @@
  * Each is set by a read-modify-write that also tells what was there, so one
  * of the two knows.  Who sets DONE without DETACHED or JOINER never touches
  * the object again.
+ *
+ * What a thread leaves behind is dealt with before that, by the thread
+ * itself on its own stack, so that handlers and destructors may do whatever
+ * threads do, and wait: thread_finish.  Cancellation is disabled meanwhile,
+ * as it is in the handlers of POSIX: else the clean-up of a cancelled thread
+ * could not wait for anything.  A thread that leaves nothing, which is most
+ * of them, pays for one load.
  */
 #include <errno.h>
 #include <pthread.h>
 
+#include "cancel.h"
 #include "carrier/pool.h"
+#include "cleanup.h"
 #include "continuation/continuation.h"
 #include "describe.h"
 #include "entry.h"
@@ -37,8 +46,7 @@ static uint64_t set_flags(struct thread *t, uint64_t flags)
 static void destroy(struct thread *t)
 {
     continuation_teardown(&t->continuation);
-    if (t->extra)
-        thread_free_extra(t);
+    thread_free_extra(t);
     thread_free(t);
 }
 
@@ -67,8 +75,29 @@ void running_ended(struct local *here, struct thread *t)
         thread_wake(thread_at(t->joiner));
 }
 
+/* Handlers may open scopes and give keys values, destructors push handlers:
+ * so it goes round and round, as often as keys allow. */
+__attribute__((noinline, cold)) static void
+finish_all(struct thread *self, struct thread_extra *extra)
+{
+    if (!extra->finishes)
+        cancel_disable_for_good(self);
+    extra->finishes = true;
+    cleanup_run_all(extra);
+}
+
+void thread_finish(struct thread *self)
+{
+    struct thread_extra *extra = thread_extra(self);
+    if (unlikely(extra != NULL))
+        finish_all(self, extra);
+}
+
 _Noreturn void vthread_exit(void *result)
 {
+    struct thread *self = local_self()->thread;
+    if (self)
+        thread_finish(self);
     if (!vthread_is_virtual())
         pthread_exit(result);
     end(local_thread(local_self()), result);
@@ -81,7 +110,9 @@ _Noreturn void vthread_exit(void *result)
  * child forked by the thread ends here, in words. */
 __attribute__((noinline)) static void finish(void *result)
 {
-    end(thread_self(), result);
+    struct thread *self = thread_self();
+    thread_finish(self);
+    end(self, result);
 }
 
 /* Its frame is part of every parked thread: what it kept across fn would

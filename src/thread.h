@@ -42,6 +42,13 @@ struct scheduler;
 #define THREAD_CANCELED 0x8000u
 /* Interrupted, and no wait has seen it yet. */
 #define THREAD_INTERRUPT 0x4000u
+/* Canceled: no cancellable wait succeeds any more. */
+#define THREAD_CANCEL 0x40000u
+/* For tests: extra->waits_left counts its cancellable waits down. */
+#define THREAD_COUNTDOWN 0x80000u
+/* How often it has disabled cancellation: the topmost eight bits. */
+#define THREAD_MASK_ONE 0x1000000u
+#define THREAD_MASKED 0xff000000u
 /* The end. */
 #define THREAD_DONE 0x200u     /* has left its stack for good */
 #define THREAD_DETACHED 0x400u /* frees itself */
@@ -50,6 +57,7 @@ struct scheduler;
 /* What it is. */
 #define THREAD_PLATFORM 0x1000u
 #define THREAD_BOUND_ONE 0x2000u /* stays on thread->carrier */
+#define THREAD_CHILD 0x100000u   /* of a scope: argument is its task */
 #define THREAD_FREE 0x20000u     /* no thread: see thread_table.c */
 
 /* Field letters: I before publication, O the thread itself or its carrier,
@@ -72,7 +80,7 @@ struct thread {
     uint32_t wait_next;     /* L: thread numbers, 0 none */
     uint32_t wait_prev;     /* L */
     void *wait_on;          /* O: what it waits for; L where that is a list */
-    struct thread_extra *extra; /* O: the rare things, or NULL */
+    struct thread_extra *_Atomic extra; /* A: the rare things, or NULL */
     _Atomic uint32_t joiner; /* A: number of the thread that joins it */
     uint8_t scheduler;      /* I: number of its scheduler; 0: none */
     uint8_t carrier;        /* O: the one it is bound to */
@@ -82,9 +90,15 @@ struct thread {
     unsigned char chunk[INLINE_CHUNK_BYTES];
 } __attribute__((aligned(CACHE_LINE)));
 
-/* What few threads have. */
+/* What few threads have.  Comes when it is needed, and stays until the
+ * thread ends; but for the name it is the thread's own. */
 struct thread_extra {
-    char name[32];
+    char name[32];                 /* under the lock of describe.c */
+    struct cleanup *cleanups;      /* pushed last first; cleanup.c */
+    uint64_t waits_left;           /* cancel.c: THREAD_COUNTDOWN */
+    uint32_t countdown_flag;       /* what the last of them finds */
+    bool counts_wait;              /* this one has not been counted */
+    bool finishes;                 /* see thread_finish */
 };
 
 /* ---- Objects: thread_table.c ------------------------------------------ */
@@ -119,6 +133,19 @@ struct thread *thread_alloc(void);
 
 /* Ends its generation: all handles to it are stale from now on. */
 void thread_free(struct thread *t);
+
+/* Its rare things, which are made if need be; NULL without memory. */
+struct thread_extra *thread_make_extra(struct thread *t);
+
+/* The same if they are there already. */
+static inline struct thread_extra *thread_extra(const struct thread *t)
+{
+    /* Acquire: they may have been made by another thread, for a name. */
+    return atomic_load_explicit(&t->extra, memory_order_acquire);
+}
+
+/* Before the thread is freed. */
+void thread_free_extra(struct thread *t);
 
 /* Numbers used so far: every thread's number is below it, and above 0. */
 uint32_t thread_table_size(void);
@@ -172,6 +199,20 @@ struct thread *thread_self(void);
 int thread_wait(struct thread *self, uint64_t deadline_ns, bool cancellable);
 void thread_wake(struct thread *t);
 void thread_wait_out(struct thread *self, int err);
+
+/* Cancels it for good, unless the handle is stale: its cancellable waits
+ * return ECANCELED from now on, while it does not disable cancellation. */
+void thread_cancel(vthread_t handle);
+
+/* For tests: the thread's n-th cancellable wait from now on, counted from 1,
+ * finds that flag set: THREAD_INTERRUPT or THREAD_CANCEL.  n = 0: none does.
+ * 0 or ENOMEM.  Called by the thread itself; waits that need not wait are
+ * not counted, nor those with cancellation disabled. */
+int thread_cancel_at_wait(struct thread *self, uint64_t n, uint32_t flag);
+
+/* All that comes before the end, on the thread's own stack: cleanup
+ * handlers, open scopes, values of keys.  Idempotent. */
+void thread_finish(struct thread *self);
 
 /* The wheel's way to end a wait, under its lock: true if it has ended it;
  * then the caller passes the thread to thread_resubmit. */

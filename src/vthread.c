@@ -18,7 +18,15 @@
  *                                    TIMEOUT is there; else it goes on
  *   PARKED   active    unpark        (U) whoever clears PARKED resubmits
  *   WAITING  active    thread_wake   (U) likewise
- *   either   active    interrupt     if CANCELLABLE; leaves CANCELED
+ *   either   active    interrupt     if CANCELLABLE and not MASKED; leaves
+ *                                    CANCELED
+ *   either   active    cancel        likewise; leaves CANCEL too
+ *   active   +INTERRUPT  interrupt   seen once: the wait that returns
+ *                                    ECANCELED takes it
+ *   active   +CANCEL   cancel        for good: seen by each cancellable wait
+ *   active   MASKED+-1 the thread    cancellation disabled, enabled; while it
+ *                                    is not 0 INTERRUPT and CANCEL stay, and
+ *                                    no wait looks at them
  *   either   active    a timer       under its wheel's lock; leaves TIMEOUT
  *   active   +PERMIT   unpark        one bit: two unparks are one permit
  *   active   +WOKEN    thread_wake
@@ -52,6 +60,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "cancel.h"
 #include "carrier/pool.h"
 #include "continuation/mount.h"
 #include "local.h"
@@ -67,6 +76,7 @@
 #define WAIT_MODES (THREAD_PARKED | THREAD_WAITING)
 #define WAIT_FLAGS (WAIT_MODES | THREAD_CANCELLABLE | THREAD_KERNEL)
 #define WAIT_RESULTS (THREAD_TIMEOUT | THREAD_CANCELED)
+#define CANCEL_FLAGS (THREAD_INTERRUPT | THREAD_CANCEL | THREAD_COUNTDOWN)
 
 __thread struct local local;
 
@@ -101,9 +111,22 @@ static int result_of(const struct thread *t, uint64_t word)
     return t->sleeps ? 0 : ETIMEDOUT;
 }
 
-/* What ends a wait of these flags before it begins.  Stores the word as it
- * is when the thread goes on; false: nothing does. */
-static bool is_over(uint64_t word, uint64_t flags, uint64_t *after)
+/* The cold half of is_over: one of CANCEL_FLAGS is in the word. */
+__attribute__((noinline, cold)) static bool
+is_canceled(struct thread *t, uint64_t word, bool begins)
+{
+    if (word & THREAD_MASKED)
+        return false;
+    if (word & THREAD_COUNTDOWN)
+        cancel_count_down(t, begins);
+    return word & (THREAD_INTERRUPT | THREAD_CANCEL);
+}
+
+/* What ends a wait of these flags before it begins (the first look, on the
+ * thread) or is published (the second, on its carrier).  Stores the word as
+ * it is when the thread goes on; false: nothing does. */
+static bool is_over(struct thread *t, uint64_t word, uint64_t flags,
+                    bool begins, uint64_t *after)
 {
     uint64_t given = flags & THREAD_PARKED ? THREAD_PERMIT : THREAD_WOKEN;
     uint64_t plain = word & ~(uint64_t)(WAIT_RESULTS | THREAD_ARMED);
@@ -111,7 +134,8 @@ static bool is_over(uint64_t word, uint64_t flags, uint64_t *after)
         *after = plain & ~given;
     else if (word & THREAD_TIMEOUT && word & THREAD_ARMED)
         *after = plain | THREAD_TIMEOUT;
-    else if (word & THREAD_INTERRUPT && flags & THREAD_CANCELLABLE)
+    else if (word & CANCEL_FLAGS && flags & THREAD_CANCELLABLE
+             && is_canceled(t, word, begins))
         *after = (plain & ~(uint64_t)THREAD_INTERRUPT) | THREAD_CANCELED;
     else
         return false;
@@ -123,7 +147,7 @@ static bool publish_wait(struct thread *t, uint64_t flags)
 {
     uint64_t word = word_of(t), after;
     do {
-        bool over = is_over(word, flags, &after);
+        bool over = is_over(t, word, flags, false, &after);
         if (!over)
             after = (word & ~(uint64_t)(WAIT_RESULTS | THREAD_ARMED)) | flags;
         if (change(t, &word, after))
@@ -334,7 +358,7 @@ static int end_at_once(struct thread *self, uint64_t flags,
                        uint64_t deadline_ns)
 {
     uint64_t word = word_of(self), after;
-    while (is_over(word & ~(uint64_t)THREAD_ARMED, flags, &after))
+    while (is_over(self, word & ~(uint64_t)THREAD_ARMED, flags, true, &after))
         if (change(self, &word, after))
             return after & THREAD_CANCELED ? ECANCELED : 0;
     return deadline_ns != VTHREAD_NEVER && deadline_ns <= clock_now_ns()
@@ -457,28 +481,46 @@ int vthread_unpark(vthread_t thread)
     return ESRCH;
 }
 
-int vthread_interrupt(vthread_t thread)
+static bool heeds_cancellation(uint64_t word)
+{
+    return word & WAIT_MODES && word & THREAD_CANCELLABLE
+           && !(word & THREAD_MASKED);
+}
+
+/* Ends the thread's wait if it heeds cancellation; else leaves `flag` for a
+ * later one.  `stays`: the flag is left in either case.  0 or ESRCH. */
+static int cancel_wait(vthread_t handle, uint64_t flag, bool stays)
 {
     uint64_t word;
-    struct thread *t = thread_of_handle(thread, &word);
+    struct thread *t = thread_of_handle(handle, &word);
     if (!t)
         return ESRCH;
     uint64_t generation = word >> 32;
     while (word >> 32 == generation && !(word & THREAD_DONE)) {
-        if (word & WAIT_MODES && word & THREAD_CANCELLABLE) {
-            if (end_wait_of(t, &word, THREAD_CANCELED))
+        if (heeds_cancellation(word)) {
+            if (end_wait_of(t, &word, THREAD_CANCELED | (stays ? flag : 0)))
                 return 0;
-        } else if (change(t, &word, word | THREAD_INTERRUPT)) {
+        } else if (change(t, &word, word | flag)) {
             return 0;
         }
     }
     return ESRCH;
 }
 
+int vthread_interrupt(vthread_t thread)
+{
+    return cancel_wait(thread, THREAD_INTERRUPT, false);
+}
+
+void thread_cancel(vthread_t handle)
+{
+    (void)cancel_wait(handle, THREAD_CANCEL, true);
+}
+
 bool vthread_interrupted(void)
 {
     struct thread *self = thread_self();
-    if (!self || !(word_of(self) & THREAD_INTERRUPT))
+    if (!self || !(word_of(self) & (THREAD_INTERRUPT | THREAD_CANCEL)))
         return false;
     clear(self, THREAD_INTERRUPT);
     return true;

@@ -4,8 +4,13 @@
  * One thread on two carriers does WAITS waits of any kind one after the
  * other: parks for its permit, and waits in a list, each with or without
  * deadline, heeding interrupts or not.  Around it: one that unparks, one
- * that interrupts, one that takes it from the list and wakes it, and the
- * timer wheel.
+ * that interrupts, one that cancels for good, one that takes it from the
+ * list and wakes it, and the timer wheel.
+ *
+ * A thread that has disabled cancellation publishes CANCELLABLE all the
+ * same, and whoever would end its wait looks at MASKED in the same step.
+ * MASKED does not change during a wait, so for the word that is the same as
+ * a wait that is not cancellable, and is not modelled apart.
  *
  * The flags of the word are variables of their own here.  What the code does
  * in a loop of load and compare-and-swap is one atomic step: a loop that
@@ -20,6 +25,7 @@
  *   a permit given is taken or still there                  (quiescent)
  *   a wake-up is consumed by exactly one wait               (quiescent)
  *   ECANCELED consumes exactly one interrupt                (quiescent)
+ *   once canceled, no cancellable wait waits                (publish)
  *   nobody sleeps who has been woken, timed out or interrupted, and there
  *       is no deadlock                                      (quiescent)
  *
@@ -36,6 +42,8 @@ bool by_list, cancellable_wait, with_deadline;
 bool parked, waiting, permit, woken, cancellable, timed, armed;
 bool timed_out, canceled_wait; /* THREAD_TIMEOUT, THREAD_CANCELED */
 bool interrupt;
+bool cancel;               /* THREAD_CANCEL: stays */
+bool is_canceled;          /* it has been asked for */
 
 /* The thread's place in the machine. */
 bool queued;      /* on a run queue */
@@ -56,6 +64,7 @@ bool list_lock, on_list;
 byte given, taken;         /* permits */
 byte wakes, wakes_taken;   /* thread_wake */
 byte interrupts, canceled; /* interrupts seen, not merged with one before */
+bool by_cancel;            /* CANCELED without an interrupt being consumed */
 
 mtype = { NONE, WOKE, TIMEDOUT, CANCELED };
 
@@ -119,6 +128,24 @@ proctype interrupter()
                 interrupts++
             fi
         fi
+    }
+}
+
+proctype canceller()
+{
+    atomic {
+        if
+        :: (parked || waiting) && cancellable ->
+            end_wait();
+            canceled_wait = true;
+            by_cancel = true;
+#ifndef PLANT_CANCEL_ONLY_ONCE
+            cancel = true;
+#endif
+            resubmit()
+        :: else -> cancel = true
+        fi;
+        is_canceled = true
     }
 }
 
@@ -200,6 +227,9 @@ inline take_what_is_there()
             :: cancellable_wait && interrupt ->
                 interrupt = false;
                 result = CANCELED
+            :: cancellable_wait && !interrupt && cancel ->
+                by_cancel = true;
+                result = CANCELED
             :: else
             fi
         fi
@@ -276,6 +306,7 @@ inline publish()
 #endif
         if
         :: result == NONE ->
+            assert(!(cancellable_wait && is_canceled));
             armed = false;
             timed_out = false;
             canceled_wait = false;
@@ -339,7 +370,11 @@ inline leave_list()
     fi;
 #ifndef PLANT_LOST_INTERRUPT
     if
-    :: outcome == NONE && result == CANCELED ->
+    :: outcome == NONE && result == CANCELED && by_cancel ->
+        /* The code leaves an interrupt here too; beside CANCEL nobody can
+         * tell. */
+        by_cancel = false
+    :: outcome == NONE && result == CANCELED && !by_cancel ->
         atomic {
             if
             :: interrupt -> interrupts-- /* merged with a later one */
@@ -416,7 +451,8 @@ woken_up:
         fi
     :: outcome == WOKE && !by_list -> taken++
     :: outcome == WOKE && by_list -> wakes_taken++
-    :: outcome == CANCELED -> canceled++
+    :: outcome == CANCELED && by_cancel -> by_cancel = false
+    :: outcome == CANCELED && !by_cancel -> canceled++
     :: outcome == TIMEDOUT
     fi;
     in_wait = false;
@@ -448,6 +484,7 @@ init {
         run carrier();
         run unparker();
         run interrupter();
+        run canceller();
         run waker();
         run wheel();
         run quiescent()
