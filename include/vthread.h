@@ -47,6 +47,7 @@
 #include <vthread/cancel.h>
 #include <vthread/continuation.h>
 #include <vthread/io.h>
+#include <vthread/key.h>
 #include <vthread/scheduler.h>
 #include <vthread/time.h>
 

@@ -31,6 +31,7 @@
 #include "describe.h"
 #include "entry.h"
 #include "escape.h"
+#include "key.h"
 #include "local.h"
 #include "platform/memory.h"
 #include "running.h"
@@ -83,7 +84,9 @@ finish_all(struct thread *self, struct thread_extra *extra)
     if (!extra->finishes)
         cancel_disable_for_good(self);
     extra->finishes = true;
-    cleanup_run_all(extra);
+    do
+        cleanup_run_all(extra);
+    while (key_run_destructors(extra));
 }
 
 void thread_finish(struct thread *self)

@@ -95,6 +95,8 @@ struct thread {
 struct thread_extra {
     char name[32];                 /* under the lock of describe.c */
     struct cleanup *cleanups;      /* pushed last first; cleanup.c */
+    struct key_values *values;     /* key.c */
+    unsigned key_rounds;           /* of its destructors, so far */
     uint64_t waits_left;           /* cancel.c: THREAD_COUNTDOWN */
     uint32_t countdown_flag;       /* what the last of them finds */
     bool counts_wait;              /* this one has not been counted */
