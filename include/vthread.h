@@ -45,6 +45,7 @@
 
 #include <vthread/api.h>
 #include <vthread/cancel.h>
+#include <vthread/carrier_local.h>
 #include <vthread/continuation.h>
 #include <vthread/io.h>
 #include <vthread/key.h>

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "carrier_local.h"
 #include "describe.h"
 #include "local.h"
 #include "platform/fault.h"
@@ -26,6 +27,7 @@ static void detach_platform_thread(void *thread)
     struct thread *t = thread;
     if (local_self()->thread == t) /* else: in a forked child */
         thread_finish(t);
+    carrier_local_leave();
     local_set_thread(local_self(), NULL);
     fault_thread_leave();
     thread_free_extra(t);

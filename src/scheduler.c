@@ -18,6 +18,7 @@
 
 #include <vthread.h>
 
+#include "carrier_local.h"
 #include "descriptor.h"
 #include "describe.h"
 #include "local.h"
@@ -143,6 +144,7 @@ static void carrier_enter(struct carrier *carrier)
 static void carrier_leave(struct carrier *carrier)
 {
     (void)carrier;
+    carrier_local_leave();
     thread_table_leave();
     run_stack_thread_leave();
     continuation_thread_leave();
