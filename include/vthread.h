@@ -50,6 +50,7 @@
 #include <vthread/io.h>
 #include <vthread/key.h>
 #include <vthread/scheduler.h>
+#include <vthread/scoped_value.h>
 #include <vthread/time.h>
 
 #ifdef __cplusplus
@@ -225,5 +226,8 @@ VTHREAD_API int vthread_errno(void);
 #ifdef __cplusplus
 }
 #endif
+
+/* These need what is above. */
+#include <vthread/scope.h>
 
 #endif

@@ -5,6 +5,7 @@
  * has the right to free it:
  *
  *   DETACHED  the carrier frees it
+ *   CHILD     the carrier frees it, and tells its scope (scope.c)
  *   JOINING   a joiner has that right; JOINER: it also waits, and is
  *             thread->joiner.  Set before DONE: the carrier wakes it.
  *   DONE      the thread has left its stack; what it returned is in
@@ -32,10 +33,13 @@
 #include "entry.h"
 #include "escape.h"
 #include "key.h"
+#include "lifecycle.h"
 #include "local.h"
 #include "platform/memory.h"
 #include "running.h"
 #include "scheduler.h"
+#include "scope.h"
+#include "scoped_value.h"
 #include "thread.h"
 
 static uint64_t set_flags(struct thread *t, uint64_t flags)
@@ -62,9 +66,12 @@ static void end(struct thread *self, void *result)
 void running_ended(struct local *here, struct thread *t)
 {
     uint64_t word = atomic_load_explicit(&t->word, memory_order_acquire);
-    if (word & THREAD_DETACHED) {
+    if (word & (THREAD_DETACHED | THREAD_CHILD)) {
+        void *child = word & THREAD_CHILD ? t->argument : NULL;
         destroy(t);
         scheduler_thread_ends(here->station);
+        if (child)
+            scope_child_ended(child);
         return;
     }
     /* First counted: who has joined it finds it gone. */
@@ -84,9 +91,11 @@ finish_all(struct thread *self, struct thread_extra *extra)
     if (!extra->finishes)
         cancel_disable_for_good(self);
     extra->finishes = true;
-    do
+    do {
         cleanup_run_all(extra);
-    while (key_run_destructors(extra));
+        scope_close_all(extra);
+    } while (key_run_destructors(extra));
+    scoped_value_leave(self, extra);
 }
 
 void thread_finish(struct thread *self)
@@ -103,7 +112,7 @@ _Noreturn void vthread_exit(void *result)
         thread_finish(self);
     if (!vthread_is_virtual())
         pthread_exit(result);
-    end(local_thread(local_self()), result);
+    end(self, scope_child_exits(self, result));
     __builtin_unreachable();
 }
 
@@ -167,7 +176,7 @@ static bool is_valid_size(size_t size)
                && size <= VTHREAD_STACK_SIZE_MAX);
 }
 
-static bool is_valid(const vthread_attr_t *attr)
+bool lifecycle_is_valid(const vthread_attr_t *attr)
 {
     const unsigned known = VTHREAD_STACK_OWN | VTHREAD_BOUND
                            | VTHREAD_DETACHED;
@@ -175,12 +184,13 @@ static bool is_valid(const vthread_attr_t *attr)
            && !(attr->flags & ~known) && attr->reserved == 0;
 }
 
-static int set_home(struct thread *t, const vthread_attr_t *attr)
+static int set_home(struct thread *t, const vthread_attr_t *attr,
+                    void *(*entry)(void *))
 {
     struct continuation *c = &t->continuation;
     bool is_large = attr->stack_size_bytes > VTHREAD_STACK_SIZE_DEFAULT;
     if (!is_large && !(attr->flags & VTHREAD_STACK_OWN)
-        && !entry_needs_own(t->fn))
+        && !entry_needs_own(entry))
         return 0;
     c->flags |= CONTINUATION_WANTS_OWN;
     if (is_large || attr->flags & VTHREAD_STACK_OWN)
@@ -194,10 +204,11 @@ static uint64_t flags_of(const vthread_attr_t *attr)
            | (attr->flags & VTHREAD_DETACHED ? THREAD_DETACHED : 0);
 }
 
-static int prepare(struct thread *t, const vthread_attr_t *attr)
+static int prepare(struct thread *t, const vthread_attr_t *attr,
+                   void *(*entry)(void *))
 {
     continuation_setup(&t->continuation, &thread_kind);
-    int err = set_home(t, attr);
+    int err = set_home(t, attr, entry);
     if (err == 0 && attr->name)
         err = thread_set_name(t, attr->name);
     return err;
@@ -216,23 +227,43 @@ static struct vthread_scheduler *choose_scheduler(const vthread_attr_t *attr,
     return *err == 0 ? vthread_scheduler_default() : NULL;
 }
 
-static int start(struct vthread_scheduler *s, vthread_t *handle,
-                 const vthread_attr_t *attr, void *(*fn)(void *), void *arg)
+/* NULL with *err.  `entry` is the function that its user gave it. */
+static struct thread *new_thread(struct vthread_scheduler *s,
+                                 const vthread_attr_t *attr,
+                                 void *(*fn)(void *), void *arg,
+                                 void *(*entry)(void *), int *err)
 {
-    struct local *here = local_self();
-    struct station *station = here->scheduler == s ? here->station : NULL;
     struct thread *t = thread_alloc();
+    *err = ENOMEM;
     if (!t)
-        return ENOMEM;
+        return NULL;
     t->fn = fn;
     t->argument = arg;
     t->scheduler = s->number;
-    int err = prepare(t, attr);
-    if (err == 0 && !scheduler_thread_comes(s, station))
-        err = EAGAIN;
-    if (err != 0) {
-        destroy(t);
+    *err = prepare(t, attr, entry);
+    if (*err == 0)
+        return t;
+    destroy(t);
+    return NULL;
+}
+
+static bool is_welcome(struct vthread_scheduler *s)
+{
+    struct local *here = local_self();
+    return scheduler_thread_comes(s, here->scheduler == s ? here->station
+                                                          : NULL);
+}
+
+static int start(struct vthread_scheduler *s, vthread_t *handle,
+                 const vthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+    int err;
+    struct thread *t = new_thread(s, attr, fn, arg, fn, &err);
+    if (!t)
         return err;
+    if (!is_welcome(s)) {
+        destroy(t);
+        return EAGAIN;
     }
     /* No read-modify-write: nobody has a handle of this generation yet, and
      * who has an older one does not get past it.  Relaxed: pool_submit
@@ -253,7 +284,7 @@ int vthread_create(vthread_t *thread, const vthread_attr_t *attr,
     static const vthread_attr_t defaults;
     if (!attr)
         attr = &defaults;
-    if (!fn || !is_valid(attr))
+    if (!fn || !lifecycle_is_valid(attr))
         return EINVAL;
     if (!thread_self())
         return ENOMEM;
@@ -262,6 +293,37 @@ int vthread_create(vthread_t *thread, const vthread_attr_t *attr,
         return err;
     struct vthread_scheduler *s = choose_scheduler(attr, &err);
     return err == 0 ? start(s, thread, attr, fn, arg) : err;
+}
+
+/* ---- Children of a scope ------------------------------------------------ */
+
+int lifecycle_new_child(struct thread **thread, const vthread_attr_t *attr,
+                        void *(*main)(void *), void *(*entry)(void *))
+{
+    int err;
+    struct vthread_scheduler *s = choose_scheduler(attr, &err);
+    struct thread *t = s ? new_thread(s, attr, main, NULL, entry, &err) : NULL;
+    if (!t)
+        return err;
+    /* Relaxed: nobody knows it yet. */
+    atomic_fetch_or_explicit(&t->word, flags_of(attr) | THREAD_CHILD,
+                             memory_order_relaxed);
+    *thread = t;
+    return 0;
+}
+
+int lifecycle_start_child(struct thread *t)
+{
+    struct vthread_scheduler *s = scheduler_at(t->scheduler);
+    if (!is_welcome(s))
+        return EAGAIN;
+    pool_submit(s->pool, &t->task);
+    return 0;
+}
+
+void lifecycle_discard_child(struct thread *t)
+{
+    destroy(t);
 }
 
 /* ---- Joining ------------------------------------------------------------ */
@@ -273,7 +335,9 @@ static int take_right(struct thread *t, uint64_t *word, uint64_t flag)
     do {
         if (*word >> 32 != generation)
             return ESRCH;
-        if (*word & (THREAD_DETACHED | THREAD_JOINING | THREAD_PLATFORM))
+        if (*word
+            & (THREAD_DETACHED | THREAD_JOINING | THREAD_PLATFORM
+               | THREAD_CHILD))
             return EINVAL;
     } while (!atomic_compare_exchange_weak_explicit(
         &t->word, word, *word | flag, memory_order_acq_rel,

@@ -97,6 +97,8 @@ struct thread_extra {
     struct cleanup *cleanups;      /* pushed last first; cleanup.c */
     struct key_values *values;     /* key.c */
     unsigned key_rounds;           /* of its destructors, so far */
+    struct vthread_scope *scopes;  /* open, the last one first; scope.c */
+    struct binding *bindings;      /* its own scoped values */
     uint64_t waits_left;           /* cancel.c: THREAD_COUNTDOWN */
     uint32_t countdown_flag;       /* what the last of them finds */
     bool counts_wait;              /* this one has not been counted */

@@ -1,0 +1,100 @@
+/*
+ * skynet.c - a tree of threads: each starts ten children, down to a million
+ * leaves, and sums up what they return.
+ *
+ * The sum of all leaves' numbers must be right.  The time is that of the
+ * whole tree, 1,111,111 threads; the memory is the most that the process
+ * has held, less what it held before.
+ */
+#include "bench/bench.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define CHILDREN 10
+
+static unsigned long leaves = 1000000;
+
+struct part {
+    uint64_t first, size; /* numbers of its leaves */
+};
+
+static int sum_of(const void *args, void *result)
+{
+    const struct part *part = args;
+    uint64_t *sum = result, term;
+    vthread_scope_t *scope;
+    uint32_t tasks[CHILDREN];
+
+    if (part->size == 1) {
+        *sum = part->first;
+        return 0;
+    }
+    bench_check(vthread_scope_open(&scope, NULL), "vthread_scope_open");
+    for (uint64_t i = 0; i < CHILDREN; i++) {
+        struct part child = {part->first + i * (part->size / CHILDREN),
+                             part->size / CHILDREN};
+        bench_check(vthread_scope_fork(scope, &tasks[i], sum_of, &child,
+                                       sizeof child, sizeof term),
+                    "vthread_scope_fork");
+    }
+    bench_check(vthread_scope_join(scope), "vthread_scope_join");
+    for (int i = 0; i < CHILDREN; i++) {
+        bench_check(vthread_scope_result(scope, tasks[i], &term, sizeof term),
+                    "vthread_scope_result");
+        *sum += term;
+    }
+    return vthread_scope_close(scope);
+}
+
+static double time_tree(void)
+{
+    struct part all = {0, leaves};
+    uint64_t sum = 0, start_ns = bench_now_ns();
+
+    bench_check(sum_of(&all, &sum), "skynet");
+    if (sum != (uint64_t)leaves * (leaves - 1) / 2)
+        bench_die("the sum is wrong: %llu", (unsigned long long)sum);
+    return (double)(bench_now_ns() - start_ns) / 1e9;
+}
+
+/* The warm-up brings the memory; the rounds after it find it there. */
+static void *take_time(void *out)
+{
+    struct bench_samples *samples = out;
+
+    time_tree();
+    for (unsigned i = 0; i < bench_rounds(9, 3); i++)
+        bench_add(samples, time_tree());
+    return NULL;
+}
+
+static double peak_bytes(void)
+{
+    struct rusage usage;
+
+    bench_check_errno(getrusage(RUSAGE_SELF, &usage), "getrusage");
+    return (double)usage.ru_maxrss * 1024;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long carriers = 2;
+    const struct bench_option options[] = {
+        {"carriers", &carriers, "carriers of the scheduler"},
+        {"leaves", &leaves, "a power of ten"},
+        {0}};
+    static struct bench_samples samples;
+    char name[64];
+
+    bench_parse(argc, argv, "A tree of threads, by scopes, in seconds.",
+                options);
+    double before = peak_bytes();
+    bench_run_on((unsigned)carriers, take_time, &samples);
+    snprintf(name, sizeof name, "skynet.scope.%lu", carriers);
+    bench_report(name, &samples, "s");
+    snprintf(name, sizeof name, "skynet.scope.%lu.memory", carriers);
+    bench_report_one(name, (peak_bytes() - before) / 1e6, "MB");
+    return 0;
+}

@@ -1,0 +1,26 @@
+/*
+ * lifecycle.h - beginning threads, inside the library.
+ */
+#ifndef LIFECYCLE_H
+#define LIFECYCLE_H
+
+#include "thread.h"
+
+/* Whether vthread_create would accept them. */
+bool lifecycle_is_valid(const vthread_attr_t *attr);
+
+/*
+ * A thread for a scope, not yet started: it will run main(its argument), and
+ * nobody joins it.  entry is its user's function, see escape.h.  0, ENOMEM
+ * or EAGAIN.
+ */
+int lifecycle_new_child(struct thread **thread, const vthread_attr_t *attr,
+                        void *(*main)(void *), void *(*entry)(void *));
+
+/* Starts it; 0 or EAGAIN: its scheduler shuts down. */
+int lifecycle_start_child(struct thread *t);
+
+/* Frees one that has not been started. */
+void lifecycle_discard_child(struct thread *t);
+
+#endif
