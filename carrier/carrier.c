@@ -2,7 +2,8 @@
  * carrier.c - what a carrier does all day: find a task, run it, sleep.
  *
  * Where it looks, in this order: the tasks bound to it, the one woken last,
- * its own queue, the submission queue, other carriers' queues, the poller.
+ * its own queue, tasks forked here, the submission queue, other carriers'
+ * queues, the poller.
  * Every 32nd task it looks at the submission queue first, and at the clock,
  * to poll when it has not for 50 us: so nobody starves behind a queue that
  * never gets empty.
@@ -19,6 +20,7 @@
 
 #define LOOK_TICKS 32
 #define POLL_INTERVAL_NS 50000
+#define FORKED_INTERVAL_NS 1000000
 #define NEXT_RUNS_MAX 8
 #define SEARCH_ROUNDS 4
 #define BURST_WORTH_NS 50000
@@ -61,6 +63,8 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
         memory_order_relaxed);
 }
 
+static void queue_oldest_forked(struct carrier *c, unsigned limit);
+
 /* ---- Polling ------------------------------------------------------------ */
 
 static void poll_now(struct carrier *c)
@@ -75,6 +79,44 @@ static void poll_at_times(struct carrier *c, uint64_t now)
         return;
     c->polled_ns = now;
     poll_now(c);
+    if (now - c->forked_ns < FORKED_INTERVAL_NS)
+        return;
+    c->forked_ns = now;
+    queue_oldest_forked(c, 1);
+}
+
+/* ---- Forked tasks ------------------------------------------------------- */
+
+/* They come after the queue, and the newest before the oldest; so that none
+ * waits for ever, some go to the end of the queue: */
+static void queue_oldest_forked(struct carrier *c, unsigned limit)
+{
+    struct task *task;
+    while (limit-- > 0 && (task = deque_pop(&c->forked)) != NULL)
+        carrier_requeue(c, task);
+}
+
+/* - when none of them has run since the last look, behind a queue that never
+ *   gets empty; the others, one in FORKED_INTERVAL_NS, are seen to above. */
+static void see_to_forked(struct carrier *c, uint64_t now)
+{
+    if (c->forked_runs == c->forked_seen)
+        queue_oldest_forked(c, LOOK_TICKS);
+    c->forked_seen = c->forked_runs;
+    /* How many there are tells little of how much work they are; how long
+     * it has gone on tells more. */
+    if (now - c->stretch_ns > BURST_WORTH_NS
+        && atomic_load_explicit(&c->pool->awake, memory_order_relaxed)
+               < c->pool->parallelism) {
+        atomic_thread_fence(memory_order_seq_cst); /* (B), see pool.c */
+        pool_wake_if_needed(c->pool);
+    }
+}
+
+static struct task *take_forked(struct carrier *c)
+{
+    c->forked_runs++;
+    return deque_pop_newest(&c->forked);
 }
 
 /* ---- What a backlog is worth -------------------------------------------- */
@@ -175,6 +217,8 @@ static struct task *look_around(struct carrier *c, uint32_t tick)
     uint64_t now = clock_now_ns();
     measure_stretch(c, now, tick);
     poll_at_times(c, now);
+    if (!deque_is_empty(&c->forked))
+        see_to_forked(c, now);
     return take_submissions(c, &c->pool->submissions);
 }
 
@@ -254,6 +298,8 @@ static struct task *steal_from(struct carrier *c, struct carrier *victim)
     unsigned stolen = 0;
     struct task *task = deque_steal(&victim->queue, &c->queue, &stolen);
     count(&c->steals, stolen);
+    if (!task && (task = deque_steal_one(&victim->forked)) != NULL)
+        count(&c->steals, 1);
     return task ? task : take_submissions(c, &victim->handed);
 }
 
@@ -452,7 +498,8 @@ static bool is_surplus(struct carrier *c)
 static void hand_over(struct carrier *c)
 {
     struct task *task;
-    while ((task = deque_pop(&c->queue)) != NULL)
+    while ((task = deque_pop(&c->queue)) != NULL
+           || (task = deque_pop(&c->forked)) != NULL)
         submission_push(&c->pool->submissions, task);
 }
 
@@ -474,7 +521,7 @@ static struct task *find_or_sleep(struct carrier *c)
     struct pool *pool = c->pool;
     while (!atomic_load_explicit(&pool->is_stopping, memory_order_relaxed)) {
         struct task *task = find_here(c);
-        if (task)
+        if (task || (task = take_forked(c)) != NULL)
             return task;
         if (!is_surplus(c) && (task = find_elsewhere(c)) != NULL)
             return task;
@@ -490,7 +537,7 @@ struct task *carrier_next(struct carrier *c)
     if (is_surplus(c))
         hand_over(c);
     struct task *task = find_here(c);
-    if (unlikely(!task)) {
+    if (unlikely(!task) && (task = take_forked(c)) == NULL) {
         task = find_or_sleep(c);
         begin_stretch(c);
     }

@@ -33,7 +33,11 @@ struct carrier {
     uint32_t backlog_worth;     /* O: more tasks than that in its queue are
                                    worth the waking of another carrier */
     uint64_t random;            /* O: state of its generator */
-    struct deque queue;
+    struct deque queue;         /* oldest first */
+    struct deque forked;        /* parts of its tasks' work, newest first */
+    uint32_t forked_runs;       /* O: how many of these it has run, */
+    uint32_t forked_seen;       /* O: and had when it looked last */
+    uint64_t forked_ns;         /* O: when it has seen to the oldest */
     struct submission inbox;    /* A: tasks for this carrier only */
     struct submission handed;   /* A: tasks for this carrier, or a thief */
 
@@ -107,6 +111,11 @@ static inline void pool_wake_if_needed(struct pool *pool)
         pool_wake_one(pool);
 }
 
+static inline uint64_t carrier_backlog(const struct carrier *carrier)
+{
+    return deque_size(&carrier->queue) + deque_size(&carrier->forked);
+}
+
 /* The carrier is about to run a task and has just done a full fence (the
  * compare-and-swap that took it): if it leaves enough work behind, others
  * may be needed. */
@@ -116,7 +125,7 @@ static inline void pool_wake_for(struct carrier *carrier)
     fence_after_rmw();
     if (unlikely(atomic_load_explicit(&pool->awake, memory_order_relaxed)
                  < pool->parallelism)
-        && deque_size(&carrier->queue) > carrier->backlog_worth)
+        && carrier_backlog(carrier) > carrier->backlog_worth)
         pool_wake_if_needed(pool);
 }
 

@@ -29,6 +29,15 @@
  * batch of private tasks, which a thief could not reach while the owner is
  * busy with the first, and an asymmetric fence (membarrier), whose 2 us
  * every thief would pay.
+ *
+ * Parts of one piece of work are another matter, and have a deque of their
+ * own, as that of Chase and Lev: the owner takes the newest, so few of them
+ * are alive at a time and their memory is in the cache; thieves take the
+ * oldest, the largest pieces, one at a time.  The owner moves tail back and
+ * then looks at head, a thief looks at head and then at tail, with a full
+ * fence in between on both sides, so they see each other but for the last
+ * task, for which both move head.  (A thief that took several at once, up
+ * to a tail that it has read, could take one that the owner has popped.)
  */
 #include "carrier/deque.h"
 
@@ -171,5 +180,30 @@ struct task *deque_steal(struct deque *victim, struct deque *to,
             deque_push(to, batch[i]);
         *stolen += (unsigned)n;
         return batch[0];
+    }
+}
+
+struct task *deque_steal_one(struct deque *victim)
+{
+    for (;;) {
+        uint64_t head = atomic_load_explicit(&victim->head,
+                                             memory_order_acquire);
+        /* (F): head before tail; pairs with (E) in deque_pop_newest. */
+        atomic_thread_fence(memory_order_seq_cst);
+        /* Acquires slot and task; pairs with deque_push (C). */
+        uint64_t tail = atomic_load_explicit(&victim->tail,
+                                             memory_order_acquire);
+        struct ring *ring = atomic_load_explicit(&victim->ring,
+                                                 memory_order_acquire);
+        if (head >= tail)
+            return NULL;
+        struct task *task = ring_get(ring, head);
+        /* As in deque_steal. */
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&victim->ring, memory_order_relaxed) == ring
+            && atomic_compare_exchange_strong_explicit(
+                &victim->head, &head, head + 1, memory_order_seq_cst,
+                memory_order_relaxed))
+            return task;
     }
 }

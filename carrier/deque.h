@@ -1,6 +1,7 @@
 /*
- * deque.h - a carrier's own queue: pushed to by its owner, taken from, in
- * the same order, by its owner and by thieves.  See deque.c.
+ * deque.h - a carrier's own queues: pushed to by their owner; taken from, in
+ * the same order, by their owner and by thieves; or by the owner in the
+ * opposite order.  See deque.c.
  */
 #ifndef CARRIER_DEQUE_H
 #define CARRIER_DEQUE_H
@@ -41,6 +42,9 @@ struct ring *deque_grow(struct deque *d);
  * pushes the rest to `to`, the thief's own.  *stolen counts them. */
 struct task *deque_steal(struct deque *victim, struct deque *to,
                          unsigned *stolen);
+
+/* Takes the oldest, or NULL. */
+struct task *deque_steal_one(struct deque *victim);
 
 static inline bool deque_is_empty(const struct deque *d)
 {
@@ -112,6 +116,33 @@ static inline struct task *deque_pop(struct deque *d)
             return task;
     }
     return NULL;
+}
+
+/* Takes the newest, or NULL.  Owner only, and only where thieves take one at
+ * a time.  A full fence when it returns a task. */
+static inline struct task *deque_pop_newest(struct deque *d)
+{
+    uint64_t tail = atomic_load_explicit(&d->tail, memory_order_relaxed);
+    struct ring *ring = atomic_load_explicit(&d->ring, memory_order_relaxed);
+    if (deque_is_empty(d))
+        return NULL;
+    /* (E) seq_cst: tail has gone back before head is looked at; a thief who
+     * has read the old tail moves head first, or fails.  Pairs with the
+     * fence (F) in deque_steal_one. */
+    atomic_exchange_explicit(&d->tail, --tail, memory_order_seq_cst);
+    fence_after_rmw();
+    uint64_t head = atomic_load_explicit(&d->head, memory_order_relaxed);
+    struct task *task = head <= tail ? ring_get(ring, tail) : NULL;
+    if (likely(head < tail))
+        return task;
+    /* The last one, which a thief may be taking too. */
+    if (head == tail
+        && !atomic_compare_exchange_strong_explicit(
+            &d->head, &head, head + 1, memory_order_seq_cst,
+            memory_order_relaxed))
+        task = NULL;
+    atomic_store_explicit(&d->tail, tail + 1, memory_order_relaxed);
+    return task;
 }
 
 /* The i-th oldest, for prefetching only: it may be gone, or NULL. */

@@ -126,7 +126,8 @@ bool pool_has_work(struct pool *pool)
     uint32_t count = atomic_load_explicit(&pool->count, memory_order_acquire);
     for (uint32_t i = 0; i < count; i++) {
         struct carrier *c = pool_carrier(pool, i);
-        if (!deque_is_empty(&c->queue) || !submission_is_empty(&c->handed))
+        if (!deque_is_empty(&c->queue) || !deque_is_empty(&c->forked)
+            || !submission_is_empty(&c->handed))
             return true;
     }
     return false;
@@ -176,6 +177,21 @@ void carrier_requeue(struct carrier *carrier, struct task *task)
         submit_outside(carrier->pool, task);
 }
 
+/* There is one more in a queue of the calling carrier. */
+static void wake_for_one_more(struct pool *pool, struct carrier *self)
+{
+    /* Looked at before the fence, which is dear: a carrier that goes to
+     * sleep at this instant may be missed.  Then this one wakes it when it
+     * takes its next task (pool_wake_for), or the monitor does. */
+    if (atomic_load_explicit(&pool->awake, memory_order_relaxed)
+            < pool->parallelism
+        && carrier_backlog(self) > self->backlog_worth) {
+        /* (B) */
+        atomic_thread_fence(memory_order_seq_cst);
+        pool_wake_if_needed(pool);
+    }
+}
+
 void pool_submit(struct pool *pool, struct task *task)
 {
     struct carrier *self = carrier_self();
@@ -184,16 +200,17 @@ void pool_submit(struct pool *pool, struct task *task)
         return;
     }
     carrier_requeue(self, task);
-    /* Looked at before the fence, which is dear: a carrier that goes to
-     * sleep at this instant may be missed.  Then this one wakes it when it
-     * takes its next task (pool_wake_for), or the monitor does. */
-    if (atomic_load_explicit(&pool->awake, memory_order_relaxed)
-            < pool->parallelism
-        && deque_size(&self->queue) > self->backlog_worth) {
-        /* (B) */
-        atomic_thread_fence(memory_order_seq_cst);
-        pool_wake_if_needed(pool);
+    wake_for_one_more(pool, self);
+}
+
+void pool_submit_forked(struct pool *pool, struct task *task)
+{
+    struct carrier *self = carrier_self();
+    if (!self || self->pool != pool || !deque_push(&self->forked, task)) {
+        submit_outside(pool, task);
+        return;
     }
+    wake_for_one_more(pool, self);
 }
 
 void pool_submit_next(struct pool *pool, struct task *task)
@@ -265,16 +282,19 @@ static struct carrier *new_carrier(struct pool *pool)
     memset(c, 0, sizeof *c);
     c->pool = pool;
     c->random = (uintptr_t)c ^ clock_now_ns();
-    if (deque_init(&c->queue) != 0) {
-        memory_free(c);
-        return NULL;
+    if (deque_init(&c->queue) == 0) {
+        if (deque_init(&c->forked) == 0)
+            return c;
+        deque_destroy(&c->queue);
     }
-    return c;
+    memory_free(c);
+    return NULL;
 }
 
 static void free_carrier(struct carrier *c)
 {
     deque_destroy(&c->queue);
+    deque_destroy(&c->forked);
     memory_free(c);
 }
 

@@ -80,6 +80,11 @@ void pool_nudge(struct pool *pool);
  * one is needed. */
 void pool_submit(struct pool *pool, struct task *task);
 
+/* The same for a task that is a part of the work of the one that runs: its
+ * carrier runs the newest first, when nothing else is ready; thieves take
+ * the oldest. */
+void pool_submit_forked(struct pool *pool, struct task *task);
+
 /* The same for a task that has just been woken and should run soon. */
 void pool_submit_next(struct pool *pool, struct task *task);
 

@@ -317,7 +317,7 @@ int lifecycle_start_child(struct thread *t)
     struct vthread_scheduler *s = scheduler_at(t->scheduler);
     if (!is_welcome(s))
         return EAGAIN;
-    pool_submit(s->pool, &t->task);
+    pool_submit_forked(s->pool, &t->task);
     return 0;
 }
 

@@ -887,6 +887,77 @@ START_TEST(close_races_failing_children)
 }
 END_TEST
 
+/* ---- Taking turns ------------------------------------------------------- */
+
+static atomic_int has_run;
+
+static void *yields_until_it_has_run(void *arg)
+{
+    until(&has_run);
+    return arg;
+}
+
+static int runs(const void *args, void *result)
+{
+    (void)args, (void)result;
+    atomic_store(&has_run, 1);
+    return 0;
+}
+
+static void *forks_and_yields(void *arg)
+{
+    vthread_scope_t *s = open_scope();
+    require(vthread_scope_fork(s, NULL, runs, NULL, 0, 0) == 0);
+    yields_until_it_has_run(NULL);
+    close_scope(s);
+    return arg;
+}
+
+static void on_one_carrier(void *(*fn)(void *), int others)
+{
+    vthread_scheduler_t *s = scheduler_of(1);
+    vthread_t threads[4];
+    for (int i = 0; i < others; i++)
+        threads[i] = start_on(s, yields_until_it_has_run, NULL);
+    join(start_on(s, fn, NULL));
+    for (int i = 0; i < others; i++)
+        join(threads[i]);
+    shut_down(s);
+}
+
+START_TEST(a_child_has_its_turn_among_threads_that_never_wait)
+{
+    on_one_carrier(forks_and_yields, 4);
+}
+END_TEST
+
+/* Each forks the next, so there is always a younger one. */
+static int forks_the_next(const void *args, void *result)
+{
+    vthread_scope_t *s = *(vthread_scope_t *const *)args;
+    (void)result;
+    if (atomic_load(&has_run))
+        return 0;
+    return vthread_scope_fork(s, NULL, forks_the_next, args, sizeof s, 0);
+}
+
+static void *forks_a_chain(void *arg)
+{
+    vthread_scope_t *s = open_scope();
+    require(vthread_scope_fork(s, NULL, runs, NULL, 0, 0) == 0);
+    require(vthread_scope_fork(s, NULL, forks_the_next, &s, sizeof s, 0)
+            == 0);
+    require(vthread_scope_join(s) == 0);
+    close_scope(s);
+    return arg;
+}
+
+START_TEST(the_oldest_child_has_its_turn_though_younger_ones_keep_coming)
+{
+    on_one_carrier(forks_a_chain, 0);
+}
+END_TEST
+
 /* ---- Want of memory ----------------------------------------------------- */
 
 /* Opens, forks with and without a task beyond the first table, joins. */
@@ -1122,6 +1193,11 @@ int main(void)
     cases = new_case(suite, "races");
     tcase_add_test(cases, a_fork_that_races_a_cancel_is_refused_or_cancelled);
     tcase_add_test(cases, close_races_failing_children);
+
+    cases = new_case(suite, "turns");
+    tcase_add_test(cases, a_child_has_its_turn_among_threads_that_never_wait);
+    tcase_add_test(
+        cases, the_oldest_child_has_its_turn_though_younger_ones_keep_coming);
 
     cases = new_case(suite, "memory");
     tcase_add_test(cases, each_allocation_may_fail);
