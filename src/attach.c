@@ -30,7 +30,8 @@ static void detach_platform_thread(void *thread)
     carrier_local_leave();
     local_set_thread(local_self(), NULL);
     fault_thread_leave();
-    thread_free_extra(t);
+    if (thread_extra(t))
+        thread_free_extra(t);
     thread_free(t);
 }
 

@@ -48,8 +48,6 @@ struct thread_extra *thread_make_extra(struct thread *t)
 
 void thread_free_extra(struct thread *t)
 {
-    if (!thread_extra(t))
-        return;
     os_lock_acquire(&names);
     struct thread_extra *extra = thread_extra(t);
     atomic_store_explicit(&t->extra, NULL, memory_order_relaxed);

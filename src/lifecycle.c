@@ -51,7 +51,8 @@ static uint64_t set_flags(struct thread *t, uint64_t flags)
 static void destroy(struct thread *t)
 {
     continuation_teardown(&t->continuation);
-    thread_free_extra(t);
+    if (thread_extra(t))
+        thread_free_extra(t);
     thread_free(t);
 }
 
@@ -204,7 +205,7 @@ static uint64_t flags_of(const vthread_attr_t *attr)
            | (attr->flags & VTHREAD_DETACHED ? THREAD_DETACHED : 0);
 }
 
-static int prepare(struct thread *t, const vthread_attr_t *attr,
+static inline int prepare(struct thread *t, const vthread_attr_t *attr,
                    void *(*entry)(void *))
 {
     continuation_setup(&t->continuation, &thread_kind);
@@ -228,7 +229,7 @@ static struct vthread_scheduler *choose_scheduler(const vthread_attr_t *attr,
 }
 
 /* NULL with *err.  `entry` is the function that its user gave it. */
-static struct thread *new_thread(struct vthread_scheduler *s,
+static inline struct thread *new_thread(struct vthread_scheduler *s,
                                  const vthread_attr_t *attr,
                                  void *(*fn)(void *), void *arg,
                                  void *(*entry)(void *), int *err)

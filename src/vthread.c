@@ -111,22 +111,9 @@ static int result_of(const struct thread *t, uint64_t word)
     return t->sleeps ? 0 : ETIMEDOUT;
 }
 
-/* The cold half of is_over: one of CANCEL_FLAGS is in the word. */
-__attribute__((noinline, cold)) static bool
-is_canceled(struct thread *t, uint64_t word, bool begins)
-{
-    if (word & THREAD_MASKED)
-        return false;
-    if (word & THREAD_COUNTDOWN)
-        cancel_count_down(t, begins);
-    return word & (THREAD_INTERRUPT | THREAD_CANCEL);
-}
-
-/* What ends a wait of these flags before it begins (the first look, on the
- * thread) or is published (the second, on its carrier).  Stores the word as
- * it is when the thread goes on; false: nothing does. */
-static bool is_over(struct thread *t, uint64_t word, uint64_t flags,
-                    bool begins, uint64_t *after)
+/* What ends a wait of these flags before it begins, but for cancellation.
+ * Stores the word as it is when the thread goes on; false: nothing does. */
+static inline bool is_over(uint64_t word, uint64_t flags, uint64_t *after)
 {
     uint64_t given = flags & THREAD_PARKED ? THREAD_PERMIT : THREAD_WOKEN;
     uint64_t plain = word & ~(uint64_t)(WAIT_RESULTS | THREAD_ARMED);
@@ -134,25 +121,60 @@ static bool is_over(struct thread *t, uint64_t word, uint64_t flags,
         *after = plain & ~given;
     else if (word & THREAD_TIMEOUT && word & THREAD_ARMED)
         *after = plain | THREAD_TIMEOUT;
-    else if (word & CANCEL_FLAGS && flags & THREAD_CANCELLABLE
-             && is_canceled(t, word, begins))
-        *after = (plain & ~(uint64_t)THREAD_INTERRUPT) | THREAD_CANCELED;
     else
         return false;
     return true;
+}
+
+/* The same where one of CANCEL_FLAGS may be in the word: when the wait
+ * begins (the first look, on the thread), or is about to be published (the
+ * second, on its carrier). */
+static bool is_over_or_canceled(struct thread *t, uint64_t word,
+                                uint64_t flags, bool begins, uint64_t *after)
+{
+    if (is_over(word, flags, after))
+        return true;
+    if (!(word & CANCEL_FLAGS) || !(flags & THREAD_CANCELLABLE)
+        || word & THREAD_MASKED)
+        return false;
+    if (word & THREAD_COUNTDOWN)
+        cancel_count_down(t, begins);
+    if (!(word & (THREAD_INTERRUPT | THREAD_CANCEL)))
+        return false;
+    *after = (word & ~(uint64_t)(WAIT_RESULTS | THREAD_ARMED
+                                 | THREAD_INTERRUPT))
+             | THREAD_CANCELED;
+    return true;
+}
+
+/* The word of a wait that has begun. */
+static inline uint64_t waiting(uint64_t word, uint64_t flags)
+{
+    return (word & ~(uint64_t)(WAIT_RESULTS | THREAD_ARMED)) | flags;
+}
+
+/* publish_wait where the thread is or may be cancelled. */
+__attribute__((noinline, cold)) static bool
+publish_wait_heeding(struct thread *t, uint64_t flags)
+{
+    uint64_t word = word_of(t), after;
+    do {
+        bool over = is_over_or_canceled(t, word, flags, false, &after);
+        if (change(t, &word, over ? after : waiting(word, flags)))
+            return !over;
+    } while (true);
 }
 
 /* (P).  False: the wait is over already. */
 static bool publish_wait(struct thread *t, uint64_t flags)
 {
     uint64_t word = word_of(t), after;
-    do {
-        bool over = is_over(t, word, flags, false, &after);
-        if (!over)
-            after = (word & ~(uint64_t)(WAIT_RESULTS | THREAD_ARMED)) | flags;
-        if (change(t, &word, after))
+    while (likely(!(word & CANCEL_FLAGS))) {
+        bool over = is_over(word, flags, &after);
+        if (change(t, &word, over ? after : waiting(word, flags)))
             return !over;
-    } while (true);
+    }
+    return publish_wait_heeding(t, flags);
 }
 
 /* ---- In the kernel ------------------------------------------------------ */
@@ -352,15 +374,31 @@ static int wait_with_flags(struct thread *self, uint64_t flags,
     return (int)continuation_yield(&self->continuation, flags);
 }
 
+/* As publish_wait_heeding. */
+__attribute__((noinline, cold)) static int
+end_at_once_heeding(struct thread *self, uint64_t flags, uint64_t deadline_ns)
+{
+    uint64_t word = word_of(self), after;
+    while (is_over_or_canceled(self, word & ~(uint64_t)THREAD_ARMED, flags,
+                               true, &after))
+        if (change(self, &word, after))
+            return after & THREAD_CANCELED ? ECANCELED : 0;
+    return deadline_ns != VTHREAD_NEVER && deadline_ns <= clock_now_ns()
+               ? ETIMEDOUT
+               : -1;
+}
+
 /* Takes what would end the wait at once, and returns its result; -1: nothing
  * does. */
 static int end_at_once(struct thread *self, uint64_t flags,
                        uint64_t deadline_ns)
 {
     uint64_t word = word_of(self), after;
-    while (is_over(self, word & ~(uint64_t)THREAD_ARMED, flags, true, &after))
+    if (unlikely(word & CANCEL_FLAGS))
+        return end_at_once_heeding(self, flags, deadline_ns);
+    while (is_over(word & ~(uint64_t)THREAD_ARMED, flags, &after))
         if (change(self, &word, after))
-            return after & THREAD_CANCELED ? ECANCELED : 0;
+            return 0;
     return deadline_ns != VTHREAD_NEVER && deadline_ns <= clock_now_ns()
                ? ETIMEDOUT
                : -1;
