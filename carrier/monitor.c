@@ -150,6 +150,7 @@ static bool is_stuck(struct carrier *c, bool is_same_tick)
     return is_same_tick
            && (atomic_load_explicit(&c->next, memory_order_relaxed)
                || !deque_is_empty(&c->queue)
+               || !deque_is_empty(&c->forked)
                || !submission_is_empty(&c->handed));
 }
 

@@ -205,6 +205,15 @@ static uint64_t flags_of(const vthread_attr_t *attr)
            | (attr->flags & VTHREAD_DETACHED ? THREAD_DETACHED : 0);
 }
 
+/* No read-modify-write: nobody has a handle of this generation yet, and who
+ * has an older one does not get past it.  Relaxed: its submission publishes
+ * the thread. */
+static void add_first_flags(struct thread *t, uint64_t flags)
+{
+    uint64_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
+    atomic_store_explicit(&t->word, word | flags, memory_order_relaxed);
+}
+
 static inline int prepare(struct thread *t, const vthread_attr_t *attr,
                    void *(*entry)(void *))
 {
@@ -266,13 +275,7 @@ static int start(struct vthread_scheduler *s, vthread_t *handle,
         destroy(t);
         return EAGAIN;
     }
-    /* No read-modify-write: nobody has a handle of this generation yet, and
-     * who has an older one does not get past it.  Relaxed: pool_submit
-     * publishes the thread. */
-    atomic_store_explicit(&t->word,
-                          atomic_load_explicit(&t->word, memory_order_relaxed)
-                              | flags_of(attr),
-                          memory_order_relaxed);
+    add_first_flags(t, flags_of(attr));
     if (handle)
         *handle = thread_handle(t);
     pool_submit(s->pool, &t->task);
@@ -306,9 +309,7 @@ int lifecycle_new_child(struct thread **thread, const vthread_attr_t *attr,
     struct thread *t = s ? new_thread(s, attr, main, NULL, entry, &err) : NULL;
     if (!t)
         return err;
-    /* Relaxed: nobody knows it yet. */
-    atomic_fetch_or_explicit(&t->word, flags_of(attr) | THREAD_CHILD,
-                             memory_order_relaxed);
+    add_first_flags(t, flags_of(attr) | THREAD_CHILD);
     *thread = t;
     return 0;
 }

@@ -242,10 +242,15 @@ void *(*scope_entry(const struct thread *t))(void *)
     return c ? (void *(*)(void *))(void (*)(void))c->fn : t->fn;
 }
 
-static bool is_member(vthread_scope_t *s, const struct thread *self)
+/* The calling thread if it is the owner or a child; else NULL. */
+static struct thread *find_member(vthread_scope_t *s)
 {
-    struct child *c = child_of(self);
-    return self == s->owner || (c && c->scope == s);
+    struct thread *self = local_self()->thread;
+    if (likely(self && self == s->owner))
+        return self;
+    thread_refuse_child();
+    struct child *c = self ? child_of(self) : NULL;
+    return c && c->scope == s ? self : NULL;
 }
 
 /* Acquires all that children who have ended did; pairs with the subtraction
@@ -534,15 +539,18 @@ void scope_child_ended(struct child *c)
 
 /* ---- Forking ------------------------------------------------------------ */
 
-/* Words that are addresses on a stack: as of one argument. */
-static int check_args(const void *args, size_t args_bytes)
+/* Each word that is an address on a stack is as an argument by itself. */
+static int check_args(const struct thread *self, const void *args,
+                      size_t args_bytes)
 {
-    uintptr_t word;
+    const void *word;
     int err = 0;
     for (size_t i = 0; err == 0 && i + sizeof word <= args_bytes;
          i += sizeof word) {
         memcpy(&word, (const char *)args + i, sizeof word);
-        err = escape_check((const void *)word, "vthread_scope_fork");
+        if (unlikely(continuation_contains(&self->continuation, word)
+                     || run_stack_is_common_address(word)))
+            err = escape_check(word, "vthread_scope_fork");
     }
     return err;
 }
@@ -555,8 +563,11 @@ static void fill(struct child *c, const struct child *model,
     c->is_block = is_block;
     if (args_of(c))
         memcpy(args_of(c), args, c->args_bytes);
-    if (result_of(c))
+    /* A call is dear for what is mostly a number. */
+    if (c->result_bytes > 16)
         memset(result_of(c), 0, c->result_bytes);
+    else if (c->result_bytes > 0)
+        memset(result_of(c), 0, 16);
 }
 
 /* NULL without memory.  Under the lock, which it releases for the allocator
@@ -665,10 +676,10 @@ int vthread_scope_fork(vthread_scope_t *s, uint32_t *task,
     if (!s || !fn || (!args && args_bytes > 0)
         || args_bytes > CHILD_BYTES_MAX || result_bytes > CHILD_BYTES_MAX)
         return EINVAL;
-    struct thread *self = thread_self();
-    if (!self || !is_member(s, self))
+    struct thread *self = find_member(s);
+    if (!self)
         return EPERM;
-    int err = is_cancelled(s) ? ECANCELED : check_args(args, args_bytes);
+    int err = is_cancelled(s) ? ECANCELED : check_args(self, args, args_bytes);
     if (err == 0)
         err = ensure_watchdog(s);
     if (err != 0)
@@ -767,8 +778,7 @@ int vthread_scope_result(vthread_scope_t *s, uint32_t task, void *result,
 {
     if (!s)
         return EINVAL;
-    struct thread *self = thread_self();
-    if (!self || !is_member(s, self))
+    if (!find_member(s))
         return EPERM;
     struct child *c = find_task(s, task);
     if (!c || c->result_bytes != size_bytes || (!result && size_bytes > 0))
