@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "escape.h"
 #include "platform/memory.h"
 #include "tests/cancel_at.h"
 #include "tests/random.h"
@@ -887,6 +888,83 @@ START_TEST(close_races_failing_children)
 }
 END_TEST
 
+/* ---- Pointers to stacks ------------------------------------------------- */
+
+static int takes_a_pointer(const void *args, void *result)
+{
+    (void)result;
+    return **(int *const *)args;
+}
+
+struct pointers {
+    uint64_t number;
+    int *pointer;
+};
+
+static int ignores_its_arguments(const void *args, void *result)
+{
+    (void)args, (void)result;
+    return 0;
+}
+
+static void *passes_a_local(void *arg)
+{
+    int local = 0;
+    struct pointers args = {7, &local};
+    (void)arg;
+    vthread_scope_t *s = open_scope();
+    int err = vthread_scope_fork(s, NULL, ignores_its_arguments, &args,
+                                 sizeof args, 0);
+    require(vthread_scope_join(s) == 0);
+    close_scope(s);
+    return pointer((uintptr_t)err);
+}
+
+START_TEST(a_pointer_into_a_shared_home_is_refused)
+{
+    set_mode("VTHREAD_OWN_LIMIT", "0");
+    set_mode("VTHREAD_COMMON_HOMES", "2");
+    vthread_scope_t *crowd = open_scope();
+    for (int i = 0; i < 100; i++)
+        fork_number(crowd, parks, 0);
+    until_running(100);
+    void *result = join(start(passes_a_local, NULL));
+    if (mode_is("VTHREAD_OWN_LIMIT", "0")
+        && !mode_is("VTHREAD_FREEZE", "guard"))
+        ck_assert_ptr_eq(result, pointer(EFAULT));
+    close_scope(crowd);
+}
+END_TEST
+
+static int lends_a_local(const void *args, void *result)
+{
+    int local = 0, *lent = &local;
+    (void)args, (void)result;
+    vthread_scope_t *s = open_scope();
+    int err = vthread_scope_fork(s, NULL, takes_a_pointer, &lent, sizeof lent,
+                                 0);
+    if (err == 0)
+        err = vthread_scope_join(s);
+    close_scope(s);
+    return err;
+}
+
+static bool is_remembered(child_fn *fn)
+{
+    return escape_is_remembered((void *(*)(void *))(void (*)(void))fn);
+}
+
+START_TEST(a_child_that_lends_a_local_is_remembered_by_its_function)
+{
+    vthread_scope_t *s = open_scope();
+    fork_number(s, lends_a_local, 0);
+    vthread_scope_join(s);
+    close_scope(s);
+    ck_assert(is_remembered(lends_a_local));
+    ck_assert(!is_remembered(takes_a_pointer));
+}
+END_TEST
+
 /* ---- Taking turns ------------------------------------------------------- */
 
 static atomic_int has_run;
@@ -1193,6 +1271,11 @@ int main(void)
     cases = new_case(suite, "races");
     tcase_add_test(cases, a_fork_that_races_a_cancel_is_refused_or_cancelled);
     tcase_add_test(cases, close_races_failing_children);
+
+    cases = new_case(suite, "pointers");
+    tcase_add_test(cases, a_pointer_into_a_shared_home_is_refused);
+    tcase_add_test(cases,
+                   a_child_that_lends_a_local_is_remembered_by_its_function);
 
     cases = new_case(suite, "turns");
     tcase_add_test(cases, a_child_has_its_turn_among_threads_that_never_wait);
