@@ -90,6 +90,7 @@ int vthread_key_create(vthread_key_t *key, void (*destructor)(void *value))
 {
     if (!key)
         return EINVAL;
+    thread_refuse_child();
     os_lock_acquire(&lock);
     uint32_t index = find_free();
     if (index < VTHREAD_KEYS_MAX) {
@@ -103,6 +104,7 @@ int vthread_key_create(vthread_key_t *key, void (*destructor)(void *value))
 
 int vthread_key_delete(vthread_key_t key)
 {
+    thread_refuse_child();
     os_lock_acquire(&lock);
     bool was_valid = is_valid(key);
     if (was_valid)
@@ -160,6 +162,8 @@ int vthread_key_set(vthread_key_t key, void *pointer)
 void *vthread_key_get(vthread_key_t key)
 {
     struct thread *self = local_self()->thread;
+    if (unlikely(!self))
+        thread_refuse_child();
     struct value *value = self ? find(thread_extra(self), key) : NULL;
     if (!value || value->generation != generation_of(key) || !is_valid(key))
         return NULL;
