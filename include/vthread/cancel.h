@@ -1,14 +1,13 @@
 /*
- * vthread/cancel.h - being cancelled: when a thread heeds it, and what it
- * does about it.
+ * vthread/cancel.h - being cancelled, and cleaning up.
  *
  * A thread is asked to stop in two ways, both seen by its cancellable waits
  * (each function says whether its wait is one):
  *
- *   vthread_interrupt   once: one wait returns ECANCELED, and the request is
- *                       gone
- *   cancel of a scope   for good: every wait that would have to wait returns
- *                       ECANCELED until the thread ends
+ * - once, by vthread_interrupt: one wait returns ECANCELED, and the request
+ *   is gone;
+ * - for good, by the cancel of a scope: each call that would have to wait
+ *   returns ECANCELED until the thread ends.
  *
  * Nothing is ever stopped from outside: the thread sees ECANCELED and
  * returns, or calls vthread_exit.  What must be undone then is pushed as a
@@ -23,11 +22,11 @@
  * The end of a thread, by vthread_exit or by the return of its function, on
  * the thread's own stack:
  *
- *   1. cancellation is disabled, for good: what follows may wait
- *   2. cleanup handlers run, the one pushed last first
- *   3. scopes that are still open are closed, the one opened last first
- *   4. values of keys are destroyed (vthread/key.h)
- *   5. the thread has ended, and who joins it learns of it
+ * - cancellation is disabled, for good: what follows may wait;
+ * - cleanup handlers run, the one pushed last first;
+ * - scopes that are still open are closed, the one opened last first;
+ * - values of keys are destroyed (vthread/key.h);
+ * - the thread has ended, and who joins it learns of it.
  *
  * Handlers and destructors may use all of these again; what they leave is
  * dealt with as well.  Platform threads do the same when they end, or call

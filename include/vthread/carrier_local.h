@@ -1,6 +1,8 @@
 /*
- * vthread/carrier_local.h - a pointer for each carrier: for caches that are
- * too dear to have for each thread, and too contended to have once.
+ * vthread/carrier_local.h - a pointer for each carrier.
+ *
+ * For caches that are too dear to have once for each thread, and too
+ * contended to have once.
  *
  *     static void *new_arena(void *size) { return arena_new(*(size_t *)size); }
  *

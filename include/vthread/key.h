@@ -1,6 +1,8 @@
 /*
- * vthread/key.h - thread-local values: a pointer of one's own for each
- * thread, virtual or platform, under a key that all share.
+ * vthread/key.h - thread-local values.
+ *
+ * Each thread, virtual or platform, has a pointer of its own under a key
+ * that all share.
  *
  *     static vthread_key_t cache;
  *     int err = vthread_key_create(&cache, free);      // once

@@ -1,6 +1,8 @@
 /*
- * vthread/scope.h - structured concurrency: threads that belong together,
- * and are gone when the scope is closed.
+ * vthread/scope.h - structured concurrency.
+ *
+ * A scope holds threads that belong together, and that are gone when it is
+ * closed.
  *
  *     static int fetch(const void *args, void *result);
  *
@@ -24,15 +26,25 @@
  * heap, and returns 0 or an error.  So nothing in a scope points into a
  * stack, and the owner may be any thread, virtual or platform.
  *
- * States:
+ * A scope is
  *
- *   open        children are forked, by the owner and by other children
- *   cancelled   no more forks; the children that still run are cancelled for
- *               good (vthread/cancel.h), and so are the children of scopes
- *               that they have open, and so on.  By vthread_scope_cancel, by
- *               the policy, by the deadline, by the end of the owner, or
- *               from above, because the owner's own scope is cancelled
- *   closed      all children have ended
+ * - open: children are forked, by the owner and by other children; then
+ * - cancelled, perhaps: no more forks; the children that still run are
+ *   cancelled for good (vthread/cancel.h), and so are the children of scopes
+ *   that they have open, and so on.  By vthread_scope_cancel, by the policy,
+ *   by the deadline, by the end of the owner, or from above, because the
+ *   scope that the owner is a child of is cancelled; and in the end
+ * - closed: all children have ended.
+ *
+ * The policy says what the end of a child means for the others, and what
+ * join returns:
+ *
+ * - VTHREAD_SCOPE_ALL, the default: the first error cancels the others and
+ *   is returned.
+ * - VTHREAD_SCOPE_FIRST_SUCCESS: the first success cancels the others, and 0
+ *   is returned; without any the first error; without children ECHILD.
+ * - VTHREAD_SCOPE_WAIT_ALL: all go on; 0 or the first error is returned.
+ * - VTHREAD_SCOPE_CUSTOM: a function of one's own decides.
  *
  * A scope that is left early, because its owner ends, is cancelled and
  * closed on the way.  A scope that is opened while its owner has disabled
@@ -54,16 +66,11 @@ extern "C" {
 
 typedef struct vthread_scope vthread_scope_t;
 
-/* What the end of a child means for the others, and what join returns. */
+/* See above. */
 enum vthread_scope_policy {
-    /* The first error cancels the others and is returned. */
     VTHREAD_SCOPE_ALL,
-    /* The first success cancels the others, and 0 is returned; without any
-     * the first error; without children ECHILD. */
     VTHREAD_SCOPE_FIRST_SUCCESS,
-    /* All go on; 0 or the first error is returned. */
     VTHREAD_SCOPE_WAIT_ALL,
-    /* attr->decide says. */
     VTHREAD_SCOPE_CUSTOM,
 };
 

@@ -1,6 +1,7 @@
 /*
- * vthread/scoped_value.h - values that are bound while a function runs, and
- * that the children of a scope inherit.
+ * vthread/scoped_value.h - values bound while a function runs.
+ *
+ * The children of a scope inherit them.
  *
  *     static vthread_scoped_t user = {.otherwise = "nobody"};
  *
