@@ -25,7 +25,7 @@ static bool is_forked_child;
 static void detach_platform_thread(void *thread)
 {
     struct thread *t = thread;
-    if (local_self()->thread == t) /* else: in a forked child */
+    if (local_thread(local_self()) == t) /* else: in a forked child */
         thread_finish(t);
     carrier_local_leave();
     local_set_thread(local_self(), NULL);

@@ -66,7 +66,7 @@ void cancel_disable_for_good(struct thread *self)
 
 int vthread_testcancel(void)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     if (!self) {
         thread_refuse_child();
         return 0; /* nobody has its handle yet */

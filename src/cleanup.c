@@ -46,7 +46,7 @@ static void pop(struct thread_extra *extra, bool execute)
 int vthread_cleanup_pop(bool execute)
 {
     thread_refuse_child();
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     struct thread_extra *extra = self ? thread_extra(self) : NULL;
     if (!extra || !extra->cleanups)
         return EPERM;

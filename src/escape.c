@@ -19,7 +19,6 @@
 #include "entry.h"
 #include "local.h"
 #include "platform/panic.h"
-#include "scope.h"
 
 static void tell(struct thread *self, const void *address,
                  const char *function, const char *outcome)
@@ -34,7 +33,7 @@ static int check_own_stack(struct thread *self, const void *address,
                            const char *function)
 {
     struct continuation *c = &self->continuation;
-    entry_remember(scope_entry(self), ENTRY_ESCAPES);
+    entry_remember(self->fn, ENTRY_ESCAPES);
     if (continuation_freeze_mode != FREEZE_LAZY
         && !(c->flags & CONTINUATION_WANTS_OWN))
         tell(self, address, function,

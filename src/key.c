@@ -161,7 +161,7 @@ int vthread_key_set(vthread_key_t key, void *pointer)
 
 void *vthread_key_get(vthread_key_t key)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     if (unlikely(!self))
         thread_refuse_child();
     struct value *value = self ? find(thread_extra(self), key) : NULL;

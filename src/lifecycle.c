@@ -108,7 +108,7 @@ void thread_finish(struct thread *self)
 
 _Noreturn void vthread_exit(void *result)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     if (self)
         thread_finish(self);
     if (!vthread_is_virtual())
@@ -137,8 +137,32 @@ static void thread_main(void *continuation)
     finish(self->fn(self->argument));
 }
 
+__attribute__((noinline)) static void finish_child(int error)
+{
+    struct thread *self = thread_self();
+    thread_finish(self);
+    end(self, scope_child_returns(self, error));
+}
+
+/* As thread_main, for the child of a scope. */
+static void child_main(void *continuation)
+{
+    struct thread *self = thread_of_continuation(continuation);
+    continuation_begun(&self->continuation);
+    struct scope_call call = scope_call_of(self->argument);
+    finish_child(call.fn(call.args, call.result));
+}
+
 const struct continuation_kind thread_kind = {
     .main = thread_main,
+    .describe = describe_continuation,
+    .inline_offset = offsetof(struct thread, chunk)
+                     - offsetof(struct thread, continuation),
+    .inline_bytes = INLINE_CHUNK_BYTES,
+};
+
+static const struct continuation_kind child_kind = {
+    .main = child_main,
     .describe = describe_continuation,
     .inline_offset = offsetof(struct thread, chunk)
                      - offsetof(struct thread, continuation),
@@ -185,13 +209,12 @@ bool lifecycle_is_valid(const vthread_attr_t *attr)
            && !(attr->flags & ~known) && attr->reserved == 0;
 }
 
-static int set_home(struct thread *t, const vthread_attr_t *attr,
-                    void *(*entry)(void *))
+static int set_home(struct thread *t, const vthread_attr_t *attr)
 {
     struct continuation *c = &t->continuation;
     bool is_large = attr->stack_size_bytes > VTHREAD_STACK_SIZE_DEFAULT;
     if (!is_large && !(attr->flags & VTHREAD_STACK_OWN)
-        && !entry_needs_own(entry))
+        && !entry_needs_own(t->fn))
         return 0;
     c->flags |= CONTINUATION_WANTS_OWN;
     if (is_large || attr->flags & VTHREAD_STACK_OWN)
@@ -215,10 +238,10 @@ static void add_first_flags(struct thread *t, uint64_t flags)
 }
 
 static inline int prepare(struct thread *t, const vthread_attr_t *attr,
-                   void *(*entry)(void *))
+                          const struct continuation_kind *kind)
 {
-    continuation_setup(&t->continuation, &thread_kind);
-    int err = set_home(t, attr, entry);
+    continuation_setup(&t->continuation, kind);
+    int err = set_home(t, attr);
     if (err == 0 && attr->name)
         err = thread_set_name(t, attr->name);
     return err;
@@ -237,11 +260,11 @@ static struct vthread_scheduler *choose_scheduler(const vthread_attr_t *attr,
     return *err == 0 ? vthread_scheduler_default() : NULL;
 }
 
-/* NULL with *err.  `entry` is the function that its user gave it. */
-static inline struct thread *new_thread(struct vthread_scheduler *s,
-                                 const vthread_attr_t *attr,
-                                 void *(*fn)(void *), void *arg,
-                                 void *(*entry)(void *), int *err)
+/* NULL with *err. */
+static inline struct thread *
+new_thread(struct vthread_scheduler *s, const struct continuation_kind *kind,
+           const vthread_attr_t *attr, void *(*fn)(void *), void *arg,
+           int *err)
 {
     struct thread *t = thread_alloc();
     *err = ENOMEM;
@@ -250,7 +273,7 @@ static inline struct thread *new_thread(struct vthread_scheduler *s,
     t->fn = fn;
     t->argument = arg;
     t->scheduler = s->number;
-    *err = prepare(t, attr, entry);
+    *err = prepare(t, attr, kind);
     if (*err == 0)
         return t;
     destroy(t);
@@ -268,7 +291,7 @@ static int start(struct vthread_scheduler *s, vthread_t *handle,
                  const vthread_attr_t *attr, void *(*fn)(void *), void *arg)
 {
     int err;
-    struct thread *t = new_thread(s, attr, fn, arg, fn, &err);
+    struct thread *t = new_thread(s, &thread_kind, attr, fn, arg, &err);
     if (!t)
         return err;
     if (!is_welcome(s)) {
@@ -302,11 +325,12 @@ int vthread_create(vthread_t *thread, const vthread_attr_t *attr,
 /* ---- Children of a scope ------------------------------------------------ */
 
 int lifecycle_new_child(struct thread **thread, const vthread_attr_t *attr,
-                        void *(*main)(void *), void *(*entry)(void *))
+                        void *(*fn)(void *))
 {
     int err;
     struct vthread_scheduler *s = choose_scheduler(attr, &err);
-    struct thread *t = s ? new_thread(s, attr, main, NULL, entry, &err) : NULL;
+    struct thread *t = s ? new_thread(s, &child_kind, attr, fn, NULL, &err)
+                         : NULL;
     if (!t)
         return err;
     add_first_flags(t, flags_of(attr) | THREAD_CHILD);

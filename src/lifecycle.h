@@ -10,12 +10,13 @@
 bool lifecycle_is_valid(const vthread_attr_t *attr);
 
 /*
- * A thread for a scope, not yet started: it will run main(its argument), and
- * nobody joins it.  entry is its user's function, see escape.h.  0, ENOMEM
- * or EAGAIN.
+ * A thread for a scope, not yet started, which nobody joins.  It will run
+ * its argument, a child (scope.h), which the caller stores there; fn is that
+ * child's function, by which the thread is known to others.  0, ENOMEM or
+ * EAGAIN.
  */
 int lifecycle_new_child(struct thread **thread, const vthread_attr_t *attr,
-                        void *(*main)(void *), void *(*entry)(void *));
+                        void *(*fn)(void *));
 
 /* Starts it; 0 or EAGAIN: its scheduler shuts down. */
 int lifecycle_start_child(struct thread *t);

@@ -136,6 +136,11 @@ static void *result_of(struct child *c)
     return c->result_bytes > 0 ? after_args : NULL;
 }
 
+struct scope_call scope_call_of(struct child *c)
+{
+    return (struct scope_call){c->fn, args_of(c), result_of(c)};
+}
+
 static size_t child_size(size_t args_bytes, size_t result_bytes)
 {
     return sizeof(struct child) + align(args_bytes, 16)
@@ -236,16 +241,10 @@ struct binding *scope_bindings(const struct thread *t)
     return c ? c->scope->bindings : NULL;
 }
 
-void *(*scope_entry(const struct thread *t))(void *)
-{
-    struct child *c = child_of(t);
-    return c ? (void *(*)(void *))(void (*)(void))c->fn : t->fn;
-}
-
 /* The calling thread if it is the owner or a child; else NULL. */
 static struct thread *find_member(vthread_scope_t *s)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     if (likely(self && self == s->owner))
         return self;
     thread_refuse_child();
@@ -495,26 +494,18 @@ static void returns(struct child *c, int error)
         cancel(s, 0); /* the outcome has been decided */
 }
 
-/* What a child is from beginning to end.  Its frame is part of every parked
- * child. */
-static void *child_main(void *child)
+void *scope_child_returns(struct thread *self, int error)
 {
-    struct child *c = child;
-    int error = c->fn(args_of(c), result_of(c));
-    struct thread *self = thread_self();
-    c = self->argument;
-    thread_finish(self);
+    struct child *c = child_of(self);
     returns(c, error);
     return c;
 }
 
 void *scope_child_exits(struct thread *self, void *result)
 {
-    struct child *c = child_of(self);
-    if (!c)
+    if (!child_of(self))
         return result;
-    returns(c, (int)(intptr_t)result);
-    return c;
+    return scope_child_returns(self, (int)(intptr_t)result);
 }
 
 void scope_child_ended(struct child *c)
@@ -655,7 +646,7 @@ static int fork_child(vthread_scope_t *s, uint32_t *task,
     static const vthread_attr_t defaults;
     struct thread *t;
     int err = lifecycle_new_child(
-        &t, s->options ? &s->options->attr.children : &defaults, child_main,
+        &t, s->options ? &s->options->attr.children : &defaults,
         (void *(*)(void *))(void (*)(void))model->fn);
     if (err != 0)
         return err;

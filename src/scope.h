@@ -13,15 +13,24 @@ struct child;
 /* The scoped values that a thread has inherited; NULL: none. */
 struct binding *scope_bindings(const struct thread *t);
 
-/* The function that a thread runs, for escape.c: that of a child is its
- * user's. */
-void *(*scope_entry(const struct thread *t))(void *);
+/* What a child calls. */
+struct scope_call {
+    int (*fn)(const void *args, void *result);
+    const void *args;
+    void *result;
+};
+
+struct scope_call scope_call_of(struct child *child);
 
 /* Closes all scopes that the calling thread has left open. */
 void scope_close_all(struct thread_extra *extra);
 
-/* A child, the calling thread, ends by vthread_exit.  What it is to return
- * instead of the result, so that scope_child_ended gets it. */
+/* The calling thread, a child, has returned that error, and what it leaves
+ * has been cleaned up.  What it is to end with, for scope_child_ended. */
+void *scope_child_returns(struct thread *self, int error);
+
+/* The same for a thread that ends by vthread_exit; that of a thread which is
+ * no child is the result itself. */
 void *scope_child_exits(struct thread *self, void *result);
 
 /* The child has left its stack for good, and its object has been freed; on

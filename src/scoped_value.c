@@ -95,7 +95,7 @@ int vthread_scoped_run(const vthread_scoped_t *key, void *value,
 
 void *vthread_scoped_get(const vthread_scoped_t *key)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     if (unlikely(!self))
         thread_refuse_child();
     struct binding *binding = self ? bindings_of(self) : NULL;

@@ -7,6 +7,7 @@
 
 #include "platform/memory.h"
 #include "tests/cancel_at.h"
+#include "tests/trail.h"
 
 static void *parks(void *arg)
 {
@@ -431,18 +432,18 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("cancel");
-    TCase *cases = new_case(suite, "for_good");
+    TCase *cases = new_trail_case(suite, "for_good");
     tcase_add_test(cases, a_cancelled_thread_finds_every_wait_cancelled);
     tcase_add_test(cases, a_cancel_before_the_wait_is_seen_by_it);
     tcase_add_test(cases, a_wait_that_need_not_wait_succeeds_all_the_same);
 
-    cases = new_case(suite, "disabled");
+    cases = new_trail_case(suite, "disabled");
     tcase_add_test(cases, while_cancellation_is_disabled_requests_stay_pending);
     tcase_add_test(cases, a_platform_thread_disables_it_too);
     tcase_add_test(cases, disabling_nests_to_a_limit);
     tcase_add_test(cases, testcancel_takes_an_interrupt_once);
 
-    cases = new_case(suite, "handlers");
+    cases = new_trail_case(suite, "handlers");
     tcase_add_test(cases, handlers_run_last_first_when_the_function_returns);
     tcase_add_test(cases, a_handler_that_is_popped_runs_if_asked);
     tcase_add_test(cases, handlers_run_on_exit);
@@ -452,7 +453,7 @@ int main(void)
     tcase_add_test(cases, popping_nothing_is_refused);
     tcase_add_test(cases, without_memory_nothing_is_pushed);
 
-    cases = new_case(suite, "nth_wait");
+    cases = new_trail_case(suite, "nth_wait");
     tcase_add_test(cases, cancellation_at_every_wait_is_seen_there);
     return run_suite(suite);
 }

@@ -15,12 +15,17 @@ static void nothing(void *arg)
 
 static vthread_t parked;
 static vthread_scheduler_t *scheduler;
+static vthread_scope_t *opened;
 
 static void calls(int which)
 {
     vthread_scheduler_t *s;
     vthread_scheduler_stats_t stats;
     vthread_continuation_t *c;
+    vthread_scope_t *scope;
+    vthread_carrier_local_t *local;
+    static vthread_scoped_t scoped;
+    vthread_key_t key;
     switch (which) {
     case 0:
         vthread_create(NULL, NULL, parks, NULL);
@@ -61,6 +66,39 @@ static void calls(int which)
     case 12:
         vthread_continuation_create(&c, NULL, nothing, NULL);
         break;
+    case 13:
+        vthread_scope_open(&scope, NULL);
+        break;
+    case 14:
+        vthread_scope_join(opened);
+        break;
+    case 15:
+        vthread_scope_cancel(opened);
+        break;
+    case 16:
+        vthread_key_create(&key, NULL);
+        break;
+    case 17:
+        vthread_key_get(1);
+        break;
+    case 18:
+        vthread_scoped_get(&scoped);
+        break;
+    case 19:
+        vthread_carrier_local_create(&local, parks, NULL, NULL);
+        break;
+    case 20:
+        vthread_cleanup_push(nothing, NULL);
+        break;
+    case 21:
+        vthread_cleanup_pop(false);
+        break;
+    case 22:
+        vthread_cancel_disable();
+        break;
+    case 23:
+        vthread_testcancel();
+        break;
     }
 }
 
@@ -72,6 +110,7 @@ static void use_after_fork(void)
     parked = child_start("parked", parks, NULL);
     until_waiting(parked);
     scheduler = vthread_scheduler_default();
+    expect(vthread_scope_open(&opened, NULL) == 0);
     pid_t child = fork();
     if (child == 0) {
         alarm(10);
@@ -133,7 +172,7 @@ int main(void)
     Suite *suite = suite_create("fork");
     TCase *cases = new_case(suite, "fork");
     tcase_add_loop_test(cases, a_call_in_a_forked_child_aborts_in_words, 0,
-                        13);
+                        24);
     tcase_add_test(cases, a_forked_child_may_exec);
     return run_suite(suite);
 }

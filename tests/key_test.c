@@ -7,6 +7,7 @@
 
 #include "platform/memory.h"
 #include "tests/threads.h"
+#include "tests/trail.h"
 
 static vthread_key_t key;
 
@@ -234,13 +235,13 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("key");
-    TCase *cases = new_case(suite, "values");
+    TCase *cases = new_trail_case(suite, "values");
     tcase_add_test(cases, each_thread_has_its_own_value);
     tcase_add_test(cases, there_are_as_many_keys_as_promised);
     tcase_add_test(cases, deleted_and_invented_keys_are_recognised);
     tcase_add_test(cases, without_memory_nothing_is_set);
 
-    cases = new_case(suite, "destructors");
+    cases = new_trail_case(suite, "destructors");
     tcase_add_test(cases, destructors_run_at_the_end_whatever_it_is);
     tcase_add_test(cases, a_destructor_may_wait_in_a_cancelled_thread);
     tcase_add_test(cases, a_value_set_anew_is_destroyed_again_but_not_for_ever);

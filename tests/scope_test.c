@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include "escape.h"
+#include "entry.h"
 #include "platform/memory.h"
 #include "tests/cancel_at.h"
 #include "tests/random.h"
@@ -960,7 +960,7 @@ static int lends_a_local(const void *args, void *result)
 
 static bool is_remembered(child_fn *fn)
 {
-    return escape_is_remembered((void *(*)(void *))(void (*)(void))fn);
+    return entry_needs_own((void *(*)(void *))(void (*)(void))fn);
 }
 
 START_TEST(a_child_that_lends_a_local_is_remembered_by_its_function)

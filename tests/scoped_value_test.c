@@ -7,6 +7,7 @@
 
 #include "platform/memory.h"
 #include "tests/threads.h"
+#include "tests/trail.h"
 
 static vthread_scoped_t user = {.otherwise = "nobody"};
 static vthread_scoped_t place;
@@ -247,11 +248,11 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("scoped_value");
-    TCase *cases = new_case(suite, "binding");
+    TCase *cases = new_trail_case(suite, "binding");
     tcase_add_test(cases, a_value_is_bound_while_the_function_runs);
     tcase_add_test(cases, what_cannot_be_bound_is_not_run);
 
-    cases = new_case(suite, "inheriting");
+    cases = new_trail_case(suite, "inheriting");
     tcase_add_test(cases, children_inherit_and_others_do_not);
     tcase_add_test(cases, a_scope_keeps_the_bindings_that_it_has_captured);
     tcase_add_test(cases, exit_gives_bindings_back_after_the_handlers);
