@@ -441,6 +441,18 @@ static bool lies_in(const struct region *region, const void *address)
            < region->slots * SLOT_BYTES;
 }
 
+_Atomic(uintptr_t) run_stack_doubtful_start, run_stack_doubtful_bytes;
+
+void run_stack_set_doubtful(bool all)
+{
+    uintptr_t start = all ? 0 : (uintptr_t)common.start;
+    atomic_store_explicit(&run_stack_doubtful_start, start,
+                          memory_order_relaxed);
+    atomic_store_explicit(&run_stack_doubtful_bytes,
+                          all ? UINTPTR_MAX : common.slots * SLOT_BYTES,
+                          memory_order_relaxed);
+}
+
 bool run_stack_is_common_address(const void *address)
 {
     return lies_in(&common, address);

@@ -45,6 +45,7 @@
 #include <vthread/api.h>
 #include <vthread/continuation.h>
 #include <vthread/io.h>
+#include <vthread/mutex.h>
 #include <vthread/scheduler.h>
 #include <vthread/time.h>
 

@@ -101,6 +101,9 @@ thread_of_continuation(const struct continuation *c)
  * a word whose generation differs. */
 extern struct thread *thread_table;
 
+/* Numbers have so many bits; locks keep flags beside them. */
+#define THREAD_NUMBER_BITS 28
+
 static inline uint32_t thread_number(const struct thread *t)
 {
     return (uint32_t)(t - thread_table);

@@ -12,36 +12,47 @@
  *
  * Invariant: a thread is on a list exactly if its wait_on is that list; so
  * removing one that a waker has just taken is recognised, not searched for.
- * The links of a thread that is on no list mean nothing.
+ * The links of a thread that is on no list mean nothing, but for those of a
+ * chain.
  */
 #include "waitlist.h"
 
 #include "platform/panic.h"
 
-void waitlist_append(struct waitlist *list, struct thread *t)
+static void append(struct waitlist *list, struct thread *t, void *wait_on)
 {
     uint32_t number = thread_number(t);
 
     invariant(t->wait_on == NULL);
-    t->wait_on = list;
+    t->wait_on = wait_on;
     t->wait_next = 0;
     t->wait_prev = list->last;
     if (list->last == 0)
         list->first = number;
     else
         thread_at(list->last)->wait_next = number;
-    list->last = number;
+    list->last = number & ((1u << THREAD_NUMBER_BITS) - 1);
+}
+
+void waitlist_append(struct waitlist *list, struct thread *t)
+{
+    append(list, t, list);
+}
+
+void waitlist_append_marked(struct waitlist *list, struct thread *t)
+{
+    append(list, t, (char *)list + 1);
 }
 
 static void unlink_thread(struct waitlist *list, struct thread *t)
 {
-    invariant(t->wait_on == list);
+    invariant(waitlist_has(list, t));
     if (t->wait_prev == 0)
         list->first = t->wait_next;
     else
         thread_at(t->wait_prev)->wait_next = t->wait_next;
     if (t->wait_next == 0)
-        list->last = t->wait_prev;
+        list->last = t->wait_prev & ((1u << THREAD_NUMBER_BITS) - 1);
     else
         thread_at(t->wait_next)->wait_prev = t->wait_prev;
     t->wait_on = NULL;
@@ -58,9 +69,26 @@ struct thread *waitlist_take_first(struct waitlist *list)
     return first;
 }
 
+struct thread *waitlist_take_all(struct waitlist *list)
+{
+    struct thread *first = waitlist_first(list);
+    for (struct thread *t = first; t; t = waitlist_chain_next(t))
+        t->wait_on = NULL;
+    list->first = list->last = 0;
+    return first;
+}
+
+void waitlist_wake_chain(struct thread *first)
+{
+    for (struct thread *t = first, *next; t; t = next) {
+        next = waitlist_chain_next(t);
+        thread_wake(t);
+    }
+}
+
 bool waitlist_remove(struct waitlist *list, struct thread *t)
 {
-    if (t->wait_on != list)
+    if (!waitlist_has(list, t))
         return false;
     unlink_thread(list, t);
     return true;
