@@ -268,9 +268,10 @@ static int wait_for_end(struct thread *t, uint64_t deadline_ns)
     t->joiner = thread_number(self);
     if (set_flags(t, THREAD_JOINER) & THREAD_DONE)
         return 0;
-    self->wait_on = t;
+    /* Relaxed: for reports. */
+    atomic_store_explicit(&self->wait_on, t, memory_order_relaxed);
     int err = thread_wait(self, deadline_ns, true);
-    self->wait_on = NULL;
+    atomic_store_explicit(&self->wait_on, NULL, memory_order_relaxed);
     return err == 0 ? 0 : leave_join(self, t, err);
 }
 

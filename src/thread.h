@@ -71,7 +71,8 @@ struct thread {
     _Atomic uint32_t timer_prev; /* W, A: 0: not armed; see timer.c */
     uint32_t wait_next;     /* L: thread numbers, 0 none */
     uint32_t wait_prev;     /* L */
-    void *wait_on;          /* O: what it waits for; L where that is a list */
+    void *_Atomic wait_on;  /* A: what it waits for, changed by the thread,
+                               and under L where that is a list */
     struct thread_extra *extra; /* O: the rare things, or NULL */
     _Atomic uint32_t joiner; /* A: number of the thread that joins it */
     uint8_t scheduler;      /* I: number of its scheduler; 0: none */

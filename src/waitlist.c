@@ -19,12 +19,18 @@
 
 #include "platform/panic.h"
 
+/* Relaxed: see waitlist_wait_on. */
+static void set_wait_on(struct thread *t, void *wait_on)
+{
+    atomic_store_explicit(&t->wait_on, wait_on, memory_order_relaxed);
+}
+
 static void append(struct waitlist *list, struct thread *t, void *wait_on)
 {
     uint32_t number = thread_number(t);
 
-    invariant(t->wait_on == NULL);
-    t->wait_on = wait_on;
+    invariant(waitlist_wait_on(t) == NULL);
+    set_wait_on(t, wait_on);
     t->wait_next = 0;
     t->wait_prev = list->last;
     if (list->last == 0)
@@ -55,7 +61,7 @@ static void unlink_thread(struct waitlist *list, struct thread *t)
         list->last = t->wait_prev & ((1u << THREAD_NUMBER_BITS) - 1);
     else
         thread_at(t->wait_next)->wait_prev = t->wait_prev;
-    t->wait_on = NULL;
+    set_wait_on(t, NULL);
 }
 
 struct thread *waitlist_take_first(struct waitlist *list)
@@ -73,7 +79,7 @@ struct thread *waitlist_take_all(struct waitlist *list)
 {
     struct thread *first = waitlist_first(list);
     for (struct thread *t = first; t; t = waitlist_chain_next(t))
-        t->wait_on = NULL;
+        set_wait_on(t, NULL);
     list->first = list->last = 0;
     return first;
 }

@@ -39,6 +39,13 @@ static inline bool waitlist_is_empty(const struct waitlist *list)
     return list->first == 0;
 }
 
+/* Relaxed: who asks whether t is on a list holds the lock of that list, under
+ * which t came and goes; what else may be there does not matter. */
+static inline void *waitlist_wait_on(const struct thread *t)
+{
+    return atomic_load_explicit(&t->wait_on, memory_order_relaxed);
+}
+
 /* Puts t at the end. t->wait_on becomes `list`: that it is on the list. */
 void waitlist_append(struct waitlist *list, struct thread *t);
 
@@ -48,14 +55,15 @@ void waitlist_append_marked(struct waitlist *list, struct thread *t);
 
 static inline bool waitlist_is_marked(const struct thread *t)
 {
-    return (uintptr_t)t->wait_on & 1;
+    return (uintptr_t)waitlist_wait_on(t) & 1;
 }
 
 /* Whether t is on that list. */
 static inline bool waitlist_has(const struct waitlist *list,
                                 const struct thread *t)
 {
-    return ((uintptr_t)t->wait_on & ~(uintptr_t)1) == (uintptr_t)list;
+    return ((uintptr_t)waitlist_wait_on(t) & ~(uintptr_t)1)
+           == (uintptr_t)list;
 }
 
 /* The first, which stays; NULL if there is none. */
