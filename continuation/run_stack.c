@@ -435,10 +435,13 @@ struct stack_waiter *run_stack_release(struct run_stack *stack)
 
 /* ---- Addresses ---------------------------------------------------------- */
 
+/* The region may be just about to be there, for another thread.  Acquires its
+ * borders; pairs with the release in grow. */
 static bool lies_in(const struct region *region, const void *address)
 {
-    return (uintptr_t)address - (uintptr_t)region->start
-           < region->slots * SLOT_BYTES;
+    return atomic_load_explicit(&region->ready, memory_order_acquire) > 0
+           && (uintptr_t)address - (uintptr_t)region->start
+                  < region->slots * SLOT_BYTES;
 }
 
 _Atomic(uintptr_t) run_stack_doubtful_start, run_stack_doubtful_bytes;

@@ -43,11 +43,16 @@
 #include <stdint.h>
 
 #include <vthread/api.h>
+#include <vthread/barrier.h>
 #include <vthread/cond.h>
 #include <vthread/continuation.h>
 #include <vthread/io.h>
+#include <vthread/latch.h>
 #include <vthread/mutex.h>
+#include <vthread/once.h>
+#include <vthread/rwlock.h>
 #include <vthread/scheduler.h>
+#include <vthread/semaphore.h>
 #include <vthread/time.h>
 
 #ifdef __cplusplus

@@ -11,6 +11,7 @@
 
 #include "describe.h"
 #include "local.h"
+#include "once.h"
 #include "platform/fault.h"
 #include "platform/panic.h"
 #include "thread.h"
@@ -24,6 +25,7 @@ static bool is_forked_child;
 static void detach_platform_thread(void *thread)
 {
     struct thread *t = thread;
+    once_abandon(t);
     local_set_thread(local_self(), NULL);
     fault_thread_leave();
     thread_free_extra(t);

@@ -23,6 +23,7 @@
 #include "entry.h"
 #include "escape.h"
 #include "local.h"
+#include "once.h"
 #include "platform/memory.h"
 #include "running.h"
 #include "scheduler.h"
@@ -71,6 +72,7 @@ _Noreturn void vthread_exit(void *result)
 {
     if (!vthread_is_virtual())
         pthread_exit(result);
+    once_abandon(local_thread(local_self()));
     end(local_thread(local_self()), result);
     __builtin_unreachable();
 }

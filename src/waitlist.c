@@ -72,6 +72,7 @@ struct thread *waitlist_take_first(struct waitlist *list)
         return NULL;
     first = thread_at(list->first);
     unlink_thread(list, first);
+    first->wait_next = 0;
     return first;
 }
 
@@ -81,6 +82,23 @@ struct thread *waitlist_take_all(struct waitlist *list)
     for (struct thread *t = first; t; t = waitlist_chain_next(t))
         set_wait_on(t, NULL);
     list->first = list->last = 0;
+    return first;
+}
+
+struct thread *waitlist_take_unmarked(struct waitlist *list,
+                                      uint32_t *count)
+{
+    struct thread *first = NULL, *last = NULL, *t;
+    *count = 0;
+    while ((t = waitlist_first(list)) != NULL && !waitlist_is_marked(t)) {
+        waitlist_take_first(list);
+        if (last)
+            last->wait_next = thread_number(t);
+        else
+            first = t;
+        last = t;
+        ++*count;
+    }
     return first;
 }
 

@@ -72,12 +72,17 @@ static inline struct thread *waitlist_first(const struct waitlist *list)
     return list->first == 0 ? NULL : thread_at(list->first);
 }
 
-/* Takes the first, or NULL; its wait_on becomes NULL. */
+/* Takes the first, or NULL; its wait_on becomes NULL.  It is a chain of
+ * one. */
 struct thread *waitlist_take_first(struct waitlist *list);
 
 /* Takes all, and returns the first of a chain: see waitlist_chain_next.
  * Nobody is on the list any more, so a chain belongs to who has taken it. */
 struct thread *waitlist_take_all(struct waitlist *list);
+
+/* Takes those ahead of the first that is marked, as a chain; counts them. */
+struct thread *waitlist_take_unmarked(struct waitlist *list,
+                                      uint32_t *count);
 
 /* The one after t in a chain, NULL at its end.  To be asked before t is
  * woken or put on a list. */
