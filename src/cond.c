@@ -88,7 +88,7 @@ static bool leave_list(struct cond *c, struct thread *self)
 static int wait_there(struct cond *c, struct mutex *m, struct thread *self,
                       uint64_t deadline_ns)
 {
-    uint16_t depth = mutex_give_up(m, self);
+    uint16_t depth = mutex_give_up(m);
     int err = thread_wait(self, deadline_ns, true);
     if (err != 0 && leave_list(c, self)) {
         mutex_restore(m, self, depth);

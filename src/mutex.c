@@ -59,6 +59,7 @@
 #include <errno.h>
 
 #include "escape.h"
+#include "local.h"
 #include "platform/busy.h"
 #include "platform/panic.h"
 
@@ -111,17 +112,22 @@ static uint32_t unlist(struct mutex *m, struct thread *t, uint32_t word)
 
 /* ---- Taking it ---------------------------------------------------------- */
 
-/* Acquire, here and below: observes what was done before the last unlock;
- * pairs with the releases in unlock_fast, pass_over and busy_release. */
-static bool take_unused(struct mutex *m, uint32_t mine)
+/* Takes it if it is free, whoever waits, and nobody is BUSY.  The word is
+ * looked at first: a compare-exchange that fails costs as much as one that
+ * does not, and with a list each first guess would be wrong.
+ *
+ * Acquire, here and below: observes what was done before the last unlock;
+ * pairs with the releases in unlock, pass_over and busy_release. */
+static inline bool barge(struct mutex *m, uint32_t mine)
 {
-    uint32_t word = 0;
-    return atomic_compare_exchange_strong_explicit(&m->word, &word, mine,
-                                                   memory_order_acquire,
-                                                   memory_order_relaxed);
+    uint32_t word = look(m);
+    return is_free(word) && !(word & BUSY)
+           && atomic_compare_exchange_strong_explicit(
+               &m->word, &word, word | mine, memory_order_acquire,
+               memory_order_relaxed);
 }
 
-/* Takes it if it is free, whoever waits. */
+/* The same, and does not take BUSY for an answer. */
 static bool take_free(struct mutex *m, uint32_t mine)
 {
     uint32_t word = look(m);
@@ -221,9 +227,10 @@ static int take_again(struct mutex *m, const char *function)
     return 0;
 }
 
-__attribute__((noinline)) static int
-lock_slowly(struct mutex *m, struct thread *self, uint64_t deadline_ns)
+__attribute__((noinline)) static int lock_slowly(struct mutex *m,
+                                                 uint64_t deadline_ns)
 {
+    struct thread *self = thread_self();
     if (!self)
         return ENOMEM;
     int err = escape_check(m, "vthread_mutex_lock");
@@ -234,19 +241,24 @@ lock_slowly(struct mutex *m, struct thread *self, uint64_t deadline_ns)
     return take(m, self, deadline_ns);
 }
 
+/* No call, and one locked instruction, when nobody holds it. */
+static inline int lock(struct mutex *m, uint64_t deadline_ns)
+{
+    struct thread *self = local_self()->thread;
+    if (likely(self && !escape_is_doubtful(m)
+               && barge(m, held_by(self))))
+        return 0;
+    return lock_slowly(m, deadline_ns);
+}
+
 int vthread_mutex_lock_until(vthread_mutex_t *mutex, uint64_t deadline_ns)
 {
-    struct mutex *m = mutex_of(mutex);
-    struct thread *self = thread_self();
-    if (likely(self && !escape_is_doubtful(m)
-               && take_unused(m, held_by(self))))
-        return 0;
-    return lock_slowly(m, self, deadline_ns);
+    return lock(mutex_of(mutex), deadline_ns);
 }
 
 int vthread_mutex_lock(vthread_mutex_t *mutex)
 {
-    return vthread_mutex_lock_until(mutex, VTHREAD_NEVER);
+    return lock(mutex_of(mutex), VTHREAD_NEVER);
 }
 
 int vthread_mutex_trylock(vthread_mutex_t *mutex)
@@ -312,12 +324,14 @@ static void unlock_slowly(struct mutex *m)
         thread_wake(woken);
 }
 
-/* Release: publishes what the holder did; pairs with take_unused. */
-static void unlock(struct mutex *m, struct thread *self)
+/* The holder, who sees `word`, unlocks.  Release: publishes what it did;
+ * pairs with barge. */
+static inline void unlock(struct mutex *m, uint32_t word)
 {
-    uint32_t word = held_by(self);
-    if (unlikely(!atomic_compare_exchange_strong_explicit(
-            &m->word, &word, 0, memory_order_release, memory_order_relaxed)))
+    if (unlikely(word & FLAGS
+                 || !atomic_compare_exchange_strong_explicit(
+                     &m->word, &word, 0, memory_order_release,
+                     memory_order_relaxed)))
         unlock_slowly(m);
 }
 
@@ -338,17 +352,23 @@ int mutex_check_holder(const struct mutex *m, struct thread *self,
           function, (const void *)m, holder);
 }
 
+/* The caller does not hold it, or holds it more than once. */
+__attribute__((noinline)) static int unlock_again(struct mutex *m)
+{
+    int err = mutex_check_holder(m, thread_self(), "vthread_mutex_unlock");
+    if (err == 0)
+        m->depth--;
+    return err;
+}
+
 int vthread_mutex_unlock(vthread_mutex_t *mutex)
 {
     struct mutex *m = mutex_of(mutex);
-    struct thread *self = thread_self();
-    int err = mutex_check_holder(m, self, "vthread_mutex_unlock");
-    if (err != 0)
-        return err;
-    if (unlikely(m->depth > 0))
-        m->depth--;
-    else
-        unlock(m, self);
+    struct thread *self = local_self()->thread;
+    uint32_t word = look(m);
+    if (unlikely(!is_held_by(word, self) || m->depth > 0))
+        return unlock_again(m);
+    unlock(m, word);
     return 0;
 }
 
@@ -362,11 +382,11 @@ int vthread_mutex_init(vthread_mutex_t *mutex, int kind)
 
 /* ---- For conditions ----------------------------------------------------- */
 
-uint16_t mutex_give_up(struct mutex *m, struct thread *self)
+uint16_t mutex_give_up(struct mutex *m)
 {
     uint16_t depth = m->depth;
     m->depth = 0;
-    unlock(m, self);
+    unlock(m, look(m));
     return depth;
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vthread/mutex.h>
@@ -33,13 +34,20 @@ static inline struct mutex *mutex_of(vthread_mutex_t *mutex)
     return (struct mutex *)mutex;
 }
 
+/* The mutex that the list lies in. */
+static inline const struct mutex *mutex_of_list(const struct waitlist *list)
+{
+    return (const struct mutex *)((const char *)list
+                                  - offsetof(struct mutex, waiting));
+}
+
 /* 0 if self holds it; else as vthread_mutex_unlock, in the name of
  * `function`. */
 int mutex_check_holder(const struct mutex *m, struct thread *self,
                        const char *function);
 
 /* Unlocks it wholly, and returns its depth for mutex_restore. */
-uint16_t mutex_give_up(struct mutex *m, struct thread *self);
+uint16_t mutex_give_up(struct mutex *m);
 
 /* Locks it again, to that depth. */
 void mutex_restore(struct mutex *m, struct thread *self, uint16_t depth);
