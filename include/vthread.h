@@ -30,6 +30,7 @@
  *   VTHREAD_NEVER means none.  A deadline in the past makes a call that
  *   would have to wait return ETIMEDOUT at once.
  * - A wait is cancellable: vthread_interrupt() makes it return ECANCELED.
+ *   Waiting for a mutex or a rwlock is not.
  * - Misuse that no return value can report (a corrupted stack, a call in a
  *   forked child) ends the process with a message that names the thread,
  *   its state and what was expected.

@@ -51,8 +51,8 @@ static bool is_open(const struct latch *l)
 
 /* ---- Counting ----------------------------------------------------------- */
 
-/* The count changes by `up` less `down`.  A fetch-and-add would do it with
- * one locked instruction, as this does, but could not refuse. */
+/* The count changes by `up` less `down`, with one locked instruction, as a
+ * fetch-and-add would, which could not refuse. */
 static int count(struct latch *l, uint32_t up, uint32_t down)
 {
     uint32_t word = busy_acquire(&l->word);

@@ -300,7 +300,8 @@ int main(void)
     tcase_add_test(cases, all_that_wait_go_when_it_opens);
     tcase_add_test(cases, who_times_out_has_left);
     tcase_add_test(cases, who_is_interrupted_has_left);
-    tcase_add_test(cases, an_interrupt_sticks_if_it_opens_before_the_thread_runs);
+    tcase_add_test(cases,
+                   an_interrupt_sticks_if_it_opens_before_the_thread_runs);
     tcase_add_test(cases, what_was_done_before_is_seen_after);
     tcase_add_test(cases, one_on_a_shared_home_is_refused_in_words);
     tcase_add_test(cases, one_on_an_own_home_is_right);

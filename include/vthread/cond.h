@@ -64,7 +64,7 @@ typedef struct vthread_cond {
  *          error-checking); EINVAL while others wait with another mutex;
  *          EFAULT; ENOMEM: these change nothing.
  * Blocks   the virtual thread.
- * Requires a normal mutex is held by the caller: else the process ends.
+ * Requires  a normal mutex is held by the caller: else the process ends.
  * Orders   as unlock and lock of the mutex; what happened before the signal
  *          happens before the return.
  * Source   pthread_cond_wait, pthread_cond_clockwait.

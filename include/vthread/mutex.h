@@ -77,7 +77,7 @@ VTHREAD_API int vthread_mutex_init(vthread_mutex_t *mutex, int kind);
  *          the caller holds it already; ETIMEDOUT; EFAULT; ENOMEM when a
  *          platform thread cannot be made known.
  * Blocks   the virtual thread.
- * Requires a normal mutex is not held by the caller: that ends the process,
+ * Requires  a normal mutex is not held by the caller: that ends the process,
  *          with or without a deadline.
  * Orders   what happened before the last unlock happens before the return.
  * Source   pthread_mutex_lock, pthread_mutex_clocklock.
@@ -102,7 +102,7 @@ VTHREAD_API int vthread_mutex_trylock(vthread_mutex_t *mutex);
  * Returns  0; EPERM when the caller does not hold it (recursive,
  *          error-checking).
  * Blocks   never.
- * Requires a normal mutex is held by the caller: else the process ends.
+ * Requires  a normal mutex is held by the caller: else the process ends.
  * Orders   what happened before happens before the next lock returns.
  * Source   pthread_mutex_unlock.
  */

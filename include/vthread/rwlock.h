@@ -74,7 +74,7 @@ VTHREAD_API int vthread_rwlock_rdlock_until(vthread_rwlock_t *rwlock,
  * Returns  0; EDEADLK when the caller holds it as the writer; ETIMEDOUT;
  *          EFAULT; ENOMEM.
  * Blocks   the virtual thread.
- * Requires the caller does not hold it as a reader: it would wait for itself.
+ * Requires  the caller does not hold it as a reader: it would wait for itself.
  * Orders   what happened before all unlocks so far happens before the
  *          return.
  * Source   pthread_rwlock_wrlock, pthread_rwlock_clockwrlock.
@@ -97,7 +97,7 @@ VTHREAD_API int vthread_rwlock_trywrlock(vthread_rwlock_t *rwlock);
  *
  * Returns  0.
  * Blocks   never.
- * Requires the caller holds it: an unlock of a free lock, or of one that
+ * Requires  the caller holds it: an unlock of a free lock, or of one that
  *          another thread holds as the writer, ends the process.  Which
  *          threads are readers is not known.
  * Orders   what happened before happens before the next lock by a writer
