@@ -244,7 +244,7 @@ __attribute__((noinline)) static int lock_slowly(struct mutex *m,
 /* No call, and one locked instruction, when nobody holds it. */
 static inline int lock(struct mutex *m, uint64_t deadline_ns)
 {
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     if (likely(self && !escape_is_doubtful(m)
                && barge(m, held_by(self))))
         return 0;
@@ -364,7 +364,7 @@ __attribute__((noinline)) static int unlock_again(struct mutex *m)
 int vthread_mutex_unlock(vthread_mutex_t *mutex)
 {
     struct mutex *m = mutex_of(mutex);
-    struct thread *self = local_self()->thread;
+    struct thread *self = local_thread(local_self());
     uint32_t word = look(m);
     if (unlikely(!is_held_by(word, self) || m->depth > 0))
         return unlock_again(m);

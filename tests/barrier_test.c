@@ -72,7 +72,7 @@ START_TEST(all_go_when_the_last_of_both_kinds_has_come)
         until_waiting(a);
         until_waiting(b);
         ck_assert_int_eq(vthread_barrier_trywait(&barrier), EBUSY);
-        until_waiting(start_platform(&p, platform_waits));
+        until_waiting(start_parker(&p, platform_waits));
         ck_assert_ptr_eq(waits(NULL), pointer(100));
         expect_nothing_left();
         ck_assert_ptr_eq(join(a), pointer(0));

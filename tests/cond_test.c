@@ -7,6 +7,7 @@
 #include "tests/children.h"
 #include "tests/random.h"
 #include "tests/threads.h"
+#include "tests/trail.h"
 
 static vthread_mutex_t mutex;
 static vthread_cond_t cond;
@@ -137,7 +138,7 @@ START_TEST(a_broadcast_wakes_all_one_by_one_in_their_order)
     struct platform_parker p;
     vthread_t a = start(waits, pointer('a')), b;
     until_it_waits(a);
-    until_it_waits(start_platform(&p, platform_waits));
+    until_it_waits(start_parker(&p, platform_waits));
     b = start(waits, pointer('b'));
     until_it_waits(b);
     lock();
@@ -227,7 +228,7 @@ START_TEST(who_is_interrupted_holds_the_mutex_and_has_left)
     until_it_waits(t);
     ck_assert_int_eq(vthread_interrupt(t), 0);
     ck_assert_ptr_eq(join(t), pointer(ECANCELED));
-    start_platform(&p, platform_waits);
+    start_parker(&p, platform_waits);
     until_it_waits(p.handle);
     ck_assert_int_eq(vthread_interrupt(p.handle), 0);
     pthread_join(p.pthread, NULL);
@@ -522,7 +523,7 @@ static void forget(void)
 
 static TCase *new_cond_case(Suite *suite, const char *name)
 {
-    TCase *cases = new_case(suite, name);
+    TCase *cases = new_trail_case(suite, name);
     tcase_add_checked_fixture(cases, forget, NULL);
     return cases;
 }

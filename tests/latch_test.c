@@ -92,7 +92,7 @@ START_TEST(all_that_wait_go_when_it_opens)
         t[i] = start(waits, NULL);
         until_waiting(t[i]);
     }
-    until_waiting(start_platform(&p, platform_waits));
+    until_waiting(start_parker(&p, platform_waits));
     count_down(1);
     for (int i = 0; i < 4; i++)
         ck_assert(word_of(t[i]) & THREAD_WAITING);
@@ -133,7 +133,7 @@ START_TEST(who_is_interrupted_has_left)
     until_waiting(t);
     vthread_interrupt(t);
     ck_assert_ptr_eq(join(t), pointer(ECANCELED));
-    until_waiting(start_platform(&p, platform_waits));
+    until_waiting(start_parker(&p, platform_waits));
     vthread_interrupt(p.handle);
     pthread_join(p.pthread, NULL);
     ck_assert_int_eq(p.result, ECANCELED);

@@ -7,6 +7,7 @@
 #include "tests/children.h"
 #include "tests/random.h"
 #include "tests/threads.h"
+#include "tests/trail.h"
 
 /* Above the limit of mutex.c: others are this often faster, at most. */
 #define BYPASSES_MAX 66
@@ -194,7 +195,7 @@ START_TEST(platform_and_virtual_threads_wait_in_one_list)
     lock(&mutex);
     vthread_t a = start(locks_steps_unlocks, pointer('a'));
     until_in_list(a);
-    until_in_list(start_platform(&p, platform_waits));
+    until_in_list(start_parker(&p, platform_waits));
     vthread_t b = start(locks_steps_unlocks, pointer('b'));
     until_in_list(b);
     unlock(&mutex);
@@ -676,7 +677,7 @@ static void forget_the_mutex(void)
 
 static TCase *new_mutex_case(Suite *suite, const char *name)
 {
-    TCase *cases = new_case(suite, name);
+    TCase *cases = new_trail_case(suite, name);
     tcase_add_checked_fixture(cases, forget_the_mutex, NULL);
     return cases;
 }

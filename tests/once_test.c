@@ -126,7 +126,7 @@ START_TEST(others_wait_until_it_is_done)
         waiting[i] = start(calls_too, NULL);
         until_waiting(waiting[i]);
     }
-    until_waiting(start_platform(&p, platform_calls_too));
+    until_waiting(start_parker(&p, platform_calls_too));
     ck_assert_int_eq(vthread_tryonce(&once, counts, NULL), EBUSY);
     ck_assert(!vthread_once_is_done(&once));
     atomic_store(&may_end, 1);

@@ -6,6 +6,7 @@
 #include "tests/children.h"
 #include "tests/random.h"
 #include "tests/threads.h"
+#include "tests/trail.h"
 
 static vthread_rwlock_t lock;
 static uint64_t deadline;
@@ -153,7 +154,7 @@ START_TEST(after_a_writer_the_readers_ahead_of_the_next_go_together)
     r[1] = start_waiting(reads, NULL);
     w1 = start_waiting(writes, pointer('1'));
     r[2] = start_waiting(reads, NULL);
-    until_waiting(start_platform(&p, platform_writes));
+    until_waiting(start_parker(&p, platform_writes));
     r[3] = start_waiting(reads, NULL);
     w2 = start_waiting(writes, pointer('2'));
     unlock();
@@ -473,7 +474,7 @@ static void forget(void)
 int main(void)
 {
     Suite *suite = suite_create("rwlock");
-    TCase *cases = new_case(suite, "turns");
+    TCase *cases = new_trail_case(suite, "turns");
     tcase_add_checked_fixture(cases, forget, NULL);
     tcase_add_test(cases,
                    a_zeroed_lock_is_free_for_many_readers_or_one_writer);

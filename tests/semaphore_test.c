@@ -7,6 +7,7 @@
 #include "tests/children.h"
 #include "tests/random.h"
 #include "tests/threads.h"
+#include "tests/trail.h"
 
 static vthread_semaphore_t semaphore;
 static uint64_t deadline;
@@ -102,7 +103,7 @@ START_TEST(both_kinds_are_served_in_their_order)
     struct platform_parker p;
     vthread_t a = start(waits, pointer('a'));
     until_waiting(a);
-    until_waiting(start_platform(&p, platform_waits));
+    until_waiting(start_parker(&p, platform_waits));
     vthread_t b = start(waits, pointer('b'));
     until_waiting(b);
     post();
@@ -151,7 +152,7 @@ START_TEST(who_is_interrupted_has_left)
     until_waiting(t);
     vthread_interrupt(t);
     ck_assert_ptr_eq(join(t), pointer(ECANCELED));
-    until_waiting(start_platform(&p, platform_waits));
+    until_waiting(start_parker(&p, platform_waits));
     vthread_interrupt(p.handle);
     pthread_join(p.pthread, NULL);
     ck_assert_int_eq(p.result, ECANCELED);
@@ -324,7 +325,7 @@ static void forget(void)
 int main(void)
 {
     Suite *suite = suite_create("semaphore");
-    TCase *cases = new_case(suite, "permits");
+    TCase *cases = new_trail_case(suite, "permits");
     tcase_add_checked_fixture(cases, forget, NULL);
     tcase_add_test(cases, a_zeroed_semaphore_has_no_permits);
     tcase_add_test(cases, init_gives_it_permits_up_to_the_most);
