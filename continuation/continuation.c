@@ -42,7 +42,10 @@ int continuation_init(unsigned own_limit, unsigned common_count)
 {
     if (switch_has_shadow_stack())
         return ENOTSUP;
-    return run_stack_init(own_limit, common_count);
+    int err = run_stack_init(own_limit, common_count);
+    if (err == 0)
+        run_stack_set_doubtful(continuation_freeze_mode == FREEZE_GUARD);
+    return err;
 }
 
 void continuation_setup(struct continuation *c,

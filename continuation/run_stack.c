@@ -435,10 +435,25 @@ struct stack_waiter *run_stack_release(struct run_stack *stack)
 
 /* ---- Addresses ---------------------------------------------------------- */
 
+/* The region may be just about to be there, for another thread.  Acquires its
+ * borders; pairs with the release in grow. */
 static bool lies_in(const struct region *region, const void *address)
 {
-    return (uintptr_t)address - (uintptr_t)region->start
-           < region->slots * SLOT_BYTES;
+    return atomic_load_explicit(&region->ready, memory_order_acquire) > 0
+           && (uintptr_t)address - (uintptr_t)region->start
+                  < region->slots * SLOT_BYTES;
+}
+
+_Atomic(uintptr_t) run_stack_doubtful_start, run_stack_doubtful_bytes;
+
+void run_stack_set_doubtful(bool all)
+{
+    uintptr_t start = all ? 0 : (uintptr_t)common.start;
+    atomic_store_explicit(&run_stack_doubtful_start, start,
+                          memory_order_relaxed);
+    atomic_store_explicit(&run_stack_doubtful_bytes,
+                          all ? UINTPTR_MAX : common.slots * SLOT_BYTES,
+                          memory_order_relaxed);
 }
 
 bool run_stack_is_common_address(const void *address)

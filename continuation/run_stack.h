@@ -120,6 +120,22 @@ bool run_stack_is_converted(struct run_stack *stack);
 void run_stack_thread_enter(void);
 void run_stack_thread_leave(void);
 
+/* Addresses that may not be there while the thread that runs there waits:
+ * the common homes, or with `all` any.  None before this is called.  Relaxed:
+ * who has such an address got it from a thread that runs there. */
+extern __attribute__((visibility("hidden"))) _Atomic(uintptr_t)
+    run_stack_doubtful_start, run_stack_doubtful_bytes;
+void run_stack_set_doubtful(bool all);
+
+static inline bool run_stack_is_doubtful(const void *address)
+{
+    return (uintptr_t)address
+               - atomic_load_explicit(&run_stack_doubtful_start,
+                                      memory_order_relaxed)
+           < atomic_load_explicit(&run_stack_doubtful_bytes,
+                                  memory_order_relaxed);
+}
+
 /* Whether the address lies in the region of common homes. */
 bool run_stack_is_common_address(const void *address);
 

@@ -29,8 +29,9 @@
  * - Deadlines are absolute times of vthread_now(), in nanoseconds;
  *   VTHREAD_NEVER means none.  A deadline in the past makes a call that
  *   would have to wait return ETIMEDOUT at once.
- * - A wait is cancellable, unless its function says that it is not:
- *   vthread_interrupt() makes it return ECANCELED.  See vthread/cancel.h.
+ * - A wait is cancellable, unless its function says that it is not (as
+ *   for a mutex): vthread_interrupt() makes it return ECANCELED.  See
+ *   vthread/cancel.h.
  * - Misuse that no return value can report (a corrupted stack, a call in a
  *   forked child) ends the process with a message that names the thread,
  *   its state and what was expected.
@@ -44,13 +45,20 @@
 #include <stdint.h>
 
 #include <vthread/api.h>
+#include <vthread/barrier.h>
 #include <vthread/cancel.h>
 #include <vthread/carrier_local.h>
+#include <vthread/cond.h>
 #include <vthread/continuation.h>
 #include <vthread/io.h>
 #include <vthread/key.h>
+#include <vthread/latch.h>
+#include <vthread/mutex.h>
+#include <vthread/once.h>
+#include <vthread/rwlock.h>
 #include <vthread/scheduler.h>
 #include <vthread/scoped_value.h>
+#include <vthread/semaphore.h>
 #include <vthread/time.h>
 
 #ifdef __cplusplus

@@ -12,6 +12,7 @@
 #include "carrier_local.h"
 #include "describe.h"
 #include "local.h"
+#include "once.h"
 #include "platform/fault.h"
 #include "platform/panic.h"
 #include "thread.h"
@@ -25,6 +26,7 @@ static bool is_forked_child;
 static void detach_platform_thread(void *thread)
 {
     struct thread *t = thread;
+    once_abandon(t);
     if (local_thread(local_self()) == t) /* else: in a forked child */
         thread_finish(t);
     carrier_local_leave();

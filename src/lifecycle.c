@@ -35,6 +35,7 @@
 #include "key.h"
 #include "lifecycle.h"
 #include "local.h"
+#include "once.h"
 #include "platform/memory.h"
 #include "running.h"
 #include "scheduler.h"
@@ -109,8 +110,10 @@ void thread_finish(struct thread *self)
 _Noreturn void vthread_exit(void *result)
 {
     struct thread *self = local_thread(local_self());
-    if (self)
+    if (self) {
+        once_abandon(self);
         thread_finish(self);
+    }
     if (!vthread_is_virtual())
         pthread_exit(result);
     end(self, scope_child_exits(self, result));
@@ -392,9 +395,10 @@ static int wait_for_end(struct thread *t, uint64_t deadline_ns)
     t->joiner = thread_number(self);
     if (set_flags(t, THREAD_JOINER) & THREAD_DONE)
         return 0;
-    self->wait_on = t;
+    /* Relaxed: for reports. */
+    atomic_store_explicit(&self->wait_on, t, memory_order_relaxed);
     int err = thread_wait(self, deadline_ns, true);
-    self->wait_on = NULL;
+    atomic_store_explicit(&self->wait_on, NULL, memory_order_relaxed);
     return err == 0 ? 0 : leave_join(self, t, err);
 }
 

@@ -79,7 +79,8 @@ struct thread {
     _Atomic uint32_t timer_prev; /* W, A: 0: not armed; see timer.c */
     uint32_t wait_next;     /* L: thread numbers, 0 none */
     uint32_t wait_prev;     /* L */
-    void *wait_on;          /* O: what it waits for; L where that is a list */
+    void *_Atomic wait_on;  /* A: what it waits for, changed by the thread,
+                               and under L where that is a list */
     struct thread_extra *_Atomic extra; /* A: the rare things, or NULL */
     _Atomic uint32_t joiner; /* A: number of the thread that joins it */
     uint8_t scheduler;      /* I: number of its scheduler; 0: none */
@@ -118,6 +119,9 @@ thread_of_continuation(const struct continuation *c)
  * a scan meets every thread.  Objects never leave it: a stale handle reads
  * a word whose generation differs. */
 extern struct thread *thread_table;
+
+/* Numbers have so many bits; locks keep flags beside them. */
+#define THREAD_NUMBER_BITS 28
 
 static inline uint32_t thread_number(const struct thread *t)
 {

@@ -53,7 +53,7 @@
 /* How many threads go from a cache to the pool, or back, at once. */
 #define BATCH 128
 
-#define CAPACITY_MAX ((size_t)1 << 28)
+#define CAPACITY_MAX ((size_t)1 << THREAD_NUMBER_BITS)
 #define CAPACITY_MIN ((size_t)1 << 16)
 
 /* A program with few threads grows by small steps; from here on it has many

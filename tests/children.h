@@ -59,4 +59,17 @@ static inline void *parks(void *arg)
     return arg;
 }
 
+/* In a child: runs fn on a common home that others share, so that none of
+ * its addresses may be given to others. */
+static inline void on_a_shared_home(void *(*fn)(void *))
+{
+    setenv("VTHREAD_FREEZE", "lazy", 1);
+    setenv("VTHREAD_OWN_LIMIT", "0", 1);
+    setenv("VTHREAD_COMMON_HOMES", "1", 1);
+    setenv("VTHREAD_PARALLELISM", "1", 1);
+    for (int i = 0; i < 100; i++)
+        until_waiting(child_start("crowd", parks, NULL));
+    expect(vthread_join(child_start("escaper", fn, NULL), NULL) == 0);
+}
+
 #endif

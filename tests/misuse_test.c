@@ -243,13 +243,7 @@ static void *lets_a_pointer_escape(void *arg)
 
 static void escape_from_a_shared_home(void)
 {
-    setenv("VTHREAD_FREEZE", "lazy", 1);
-    setenv("VTHREAD_OWN_LIMIT", "0", 1);
-    setenv("VTHREAD_COMMON_HOMES", "1", 1);
-    setenv("VTHREAD_PARALLELISM", "1", 1);
-    for (int i = 0; i < 100; i++)
-        until_waiting(child_start("crowd", parks, NULL));
-    vthread_join(child_start("escaper", lets_a_pointer_escape, NULL), NULL);
+    on_a_shared_home(lets_a_pointer_escape);
 }
 
 START_TEST(an_escape_is_refused_in_words_that_say_the_cure)

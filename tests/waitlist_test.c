@@ -107,6 +107,45 @@ START_TEST(removing_from_the_wrong_list_says_no)
 }
 END_TEST
 
+START_TEST(a_mark_is_told_and_changes_nothing_else)
+{
+    struct waitlist list = {0};
+
+    append_range(&list, 0, 1);
+    waitlist_append_marked(&list, threads[1]);
+    append_range(&list, 2, 3);
+    ck_assert(!waitlist_is_marked(threads[0]));
+    ck_assert(waitlist_is_marked(threads[1]));
+    ck_assert(waitlist_has(&list, threads[1]));
+    ck_assert_ptr_eq(waitlist_first(&list), threads[0]);
+    ck_assert(waitlist_remove(&list, threads[1]));
+    ck_assert_ptr_null(threads[1]->wait_on);
+    expect_order(&list, (int[]){0, 2}, 2);
+    ck_assert_ptr_null(waitlist_first(&list));
+}
+END_TEST
+
+START_TEST(all_are_taken_as_a_chain_in_their_order)
+{
+    struct waitlist list = {.kind = WAIT_LATCH}, other = {0};
+
+    ck_assert_ptr_null(waitlist_take_all(&list));
+    append_range(&list, 0, 3);
+    struct thread *t = waitlist_take_all(&list);
+    ck_assert(waitlist_is_empty(&list));
+    ck_assert_uint_eq(list.kind, WAIT_LATCH);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_ptr_eq(t, threads[i]);
+        ck_assert(!waitlist_remove(&list, t));
+        struct thread *next = waitlist_chain_next(t);
+        waitlist_append(&other, t);
+        t = next;
+    }
+    ck_assert_ptr_null(t);
+    expect_order(&other, (int[]){0, 1, 2}, 3);
+}
+END_TEST
+
 /* The model: the indices on a list, in order. */
 struct model {
     int order[THREADS];
@@ -201,6 +240,8 @@ static Suite *waitlist_suite(void)
     tcase_add_test(order, removal_at_the_ends_and_between_keeps_the_order);
     tcase_add_test(order, removing_a_thread_that_was_taken_says_no);
     tcase_add_test(order, removing_from_the_wrong_list_says_no);
+    tcase_add_test(order, a_mark_is_told_and_changes_nothing_else);
+    tcase_add_test(order, all_are_taken_as_a_chain_in_their_order);
     tcase_add_test(order, random_use_matches_a_model);
     suite_add_tcase(suite, order);
     return suite;

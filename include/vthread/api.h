@@ -15,7 +15,7 @@
 #endif
 
 #if defined __cplusplus && !defined _Noreturn
-#define _Noreturn [[noreturn]]
+#define _Noreturn __attribute__((noreturn)) /* after an attribute too */
 #endif
 
 #endif

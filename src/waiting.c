@@ -1,0 +1,80 @@
+/*
+ * waiting.c - from a thread to what it waits for.
+ *
+ * wait_on is the thread that is joined, or a list (waitlist.h), whose kind
+ * says in what it lies.  Nothing is stored for this while threads do not wait.
+ *
+ * Not here: the search for cycles, and words about them.
+ */
+#include "waiting.h"
+
+#include "mutex.h"
+#include "once.h"
+#include "rwlock.h"
+#include "waitlist.h"
+
+static const char *const names[] = {
+    [WAIT_UNKNOWN] = "something", [WAIT_MUTEX] = "mutex",
+    [WAIT_COND] = "condition",    [WAIT_SEMAPHORE] = "semaphore",
+    [WAIT_LATCH] = "latch",       [WAIT_ONCE] = "once",
+    [WAIT_BARRIER] = "barrier",   [WAIT_RWLOCK] = "rwlock",
+};
+
+static const char *name_of(const struct waitlist *list)
+{
+    const size_t count = sizeof names / sizeof names[0];
+    return names[list->kind < count ? list->kind : WAIT_UNKNOWN];
+}
+
+static struct thread *thread_that_is(const void *address)
+{
+    uintptr_t offset = (uintptr_t)address - (uintptr_t)thread_table;
+    return offset < thread_table_size() * sizeof(struct thread)
+               ? thread_at((uint32_t)(offset / sizeof(struct thread)))
+               : NULL;
+}
+
+static struct thread *holder_of(const struct waitlist *list)
+{
+    switch ((enum wait_kind)list->kind) {
+    case WAIT_MUTEX:
+        return mutex_holder(mutex_of_list(list));
+    case WAIT_RWLOCK:
+        return rwlock_writer_of_list(list);
+    case WAIT_ONCE:
+        return once_runner_of_list(list);
+    default:
+        return NULL;
+    }
+}
+
+/* Where the object begins that the list lies in. */
+static const void *object_of(const struct waitlist *list)
+{
+    switch ((enum wait_kind)list->kind) {
+    case WAIT_SEMAPHORE:
+    case WAIT_LATCH:
+        return (const char *)list - 4;
+    case WAIT_UNKNOWN:
+        return list;
+    default:
+        return (const char *)list - 8;
+    }
+}
+
+bool waiting_of(const struct thread *t, struct waiting *waiting)
+{
+    /* Without the mark of who put it there. */
+    void *wait_on = (void *)((uintptr_t)waitlist_wait_on(t)
+                             & ~(uintptr_t)1);
+    struct thread *joined = wait_on ? thread_that_is(wait_on) : NULL;
+    if (!wait_on)
+        return false;
+    const struct waitlist *list = wait_on;
+    if (joined)
+        *waiting = (struct waiting){"join", joined, joined};
+    else
+        *waiting = (struct waiting){name_of(list), object_of(list),
+                                    holder_of(list)};
+    return true;
+}
