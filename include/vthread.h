@@ -43,6 +43,7 @@
 #include <stdint.h>
 
 #include <vthread/api.h>
+#include <vthread/channel.h>
 #include <vthread/continuation.h>
 #include <vthread/io.h>
 #include <vthread/scheduler.h>

@@ -11,4 +11,8 @@
  * too. */
 int escape_check(const void *address, const char *function);
 
+/* Whether others may use `address` while self waits: it is not on a stack
+ * that is copied away, hidden or used by others then. */
+bool escape_stays_valid(const struct thread *self, const void *address);
+
 #endif

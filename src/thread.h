@@ -65,7 +65,8 @@ struct thread {
     struct continuation continuation;
 
     void *(*fn)(void *);    /* I */
-    void *argument;         /* I, then O: the result */
+    void *argument;         /* I, then O: the result; while it waits what is
+                               handed over, under the lock of the place */
     uint64_t deadline_ns;   /* W: when its timer is due */
     uint32_t timer_next;    /* W: thread numbers, 0 none */
     _Atomic uint32_t timer_prev; /* W, A: 0: not armed; see timer.c */
