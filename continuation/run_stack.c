@@ -55,7 +55,8 @@
 struct region {
     char *start;             /* I */
     struct run_stack *table; /* I: a record for each slot */
-    uint32_t slots;          /* I: that are reserved */
+    _Atomic uint32_t slots;  /* A: that are reserved; set once, last, and
+                                publishes start and table */
     _Atomic uint32_t ready;  /* A: that are usable, from the start */
 };
 
@@ -87,7 +88,11 @@ static int reserve(struct region *region, uint32_t slots)
             continue;
         region->table = memory_reserve(slots * sizeof(struct run_stack));
         if (region->table) {
-            region->slots = slots;
+            /* Release: start and table.  Pairs with lies_in: a platform
+             * thread may ask about an address while another starts the
+             * engine. */
+            atomic_store_explicit(&region->slots, slots,
+                                  memory_order_release);
             return 0;
         }
         memory_release(region->start, slots * SLOT_BYTES);
@@ -437,8 +442,11 @@ struct stack_waiter *run_stack_release(struct run_stack *stack)
 
 static bool lies_in(const struct region *region, const void *address)
 {
-    return (uintptr_t)address - (uintptr_t)region->start
-           < region->slots * SLOT_BYTES;
+    /* Acquire: start.  Pairs with reserve. */
+    size_t slots = atomic_load_explicit(&region->slots, memory_order_acquire);
+    return slots != 0
+           && (uintptr_t)address - (uintptr_t)region->start
+                  < slots * SLOT_BYTES;
 }
 
 bool run_stack_is_common_address(const void *address)
