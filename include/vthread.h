@@ -45,6 +45,7 @@
 #include <vthread/api.h>
 #include <vthread/channel.h>
 #include <vthread/continuation.h>
+#include <vthread/future.h>
 #include <vthread/io.h>
 #include <vthread/scheduler.h>
 #include <vthread/time.h>
