@@ -61,6 +61,8 @@ struct region {
 };
 
 static struct region own, common;
+
+struct run_stack_range run_stack_common_range;
 static _Atomic uint32_t common_cursor;
 
 static struct {
@@ -152,6 +154,10 @@ int run_stack_init(unsigned own_limit, unsigned common_count)
         return ENOMEM;
     if (common.start == NULL && reserve(&common, COMMON_SLOTS_MAX) != 0)
         return ENOMEM;
+    run_stack_common_range.start = common.start;
+    /* Release: the start.  Pairs with run_stack_is_common_address. */
+    atomic_store_explicit(&run_stack_common_range.size_bytes,
+                          common.slots * SLOT_BYTES, memory_order_release);
     pool.limit = own_limit;
     return run_stack_grow_common(common_count);
 }
@@ -447,11 +453,6 @@ static bool lies_in(const struct region *region, const void *address)
     return slots != 0
            && (uintptr_t)address - (uintptr_t)region->start
                   < slots * SLOT_BYTES;
-}
-
-bool run_stack_is_common_address(const void *address)
-{
-    return lies_in(&common, address);
 }
 
 static struct run_stack *find(struct region *region, const void *address)

@@ -120,8 +120,26 @@ bool run_stack_is_converted(struct run_stack *stack);
 void run_stack_thread_enter(void);
 void run_stack_thread_leave(void);
 
-/* Whether the address lies in the region of common homes. */
-bool run_stack_is_common_address(const void *address);
+/* The region of common homes. */
+struct run_stack_range {
+    char *start;                /* I: published by the size */
+    _Atomic size_t size_bytes;  /* A: 0 before the engine is started */
+};
+extern __attribute__((visibility("hidden"))) struct run_stack_range
+    run_stack_common_range;
+
+/* Whether the address lies in that.  Inline: it is asked of each word that
+ * is handed to another thread. */
+static inline bool run_stack_is_common_address(const void *address)
+{
+    /* Acquire: the start.  Pairs with run_stack_init: a platform thread may
+     * ask while another starts the engine. */
+    size_t size_bytes = atomic_load_explicit(
+        &run_stack_common_range.size_bytes, memory_order_acquire);
+    return size_bytes != 0
+           && (uintptr_t)address - (uintptr_t)run_stack_common_range.start
+                  < size_bytes;
+}
 
 /* The run stack in whose slot the address lies (its guard included), or
  * NULL.  Safe in a signal handler. */

@@ -51,10 +51,16 @@
 #include "escape.h"
 #include "local.h"
 #include "platform/memory.h"
+#include "wait_inline.h"
 
 enum { SENDERS = VTHREAD_SELECT_SEND, RECEIVERS = VTHREAD_SELECT_RECEIVE };
 
 /* ---- Beginning and end -------------------------------------------------- */
+
+static size_t round_up(size_t n, size_t unit)
+{
+    return (n + unit - 1) & ~(unit - 1);
+}
 
 int vthread_channel_create(vthread_channel_t **channel, size_t element_bytes,
                            size_t capacity)
@@ -64,7 +70,9 @@ int vthread_channel_create(vthread_channel_t **channel, size_t element_bytes,
     thread_refuse_child();
     if (__builtin_mul_overflow(element_bytes, capacity, &size_bytes)
         || __builtin_add_overflow(size_bytes, sizeof *c, &size_bytes)
-        || !(c = memory_alloc(size_bytes)))
+        || size_bytes > SIZE_MAX - CACHE_LINE
+        || !(c = memory_alloc_aligned(CACHE_LINE,
+                                      round_up(size_bytes, CACHE_LINE))))
         return ENOMEM;
     memset(c, 0, sizeof *c);
     c->element_bytes = element_bytes;
@@ -84,10 +92,10 @@ int vthread_channel_destroy(vthread_channel_t *c)
     thread_refuse_child();
     if (!c)
         return 0;
-    os_lock_acquire(&c->lock);
+    spin_lock_acquire(&c->lock);
     bool is_idle = side_is_empty(&c->sides[SENDERS])
                    && side_is_empty(&c->sides[RECEIVERS]);
-    os_lock_release(&c->lock);
+    spin_lock_release(&c->lock);
     if (!is_idle)
         return EBUSY;
     memory_free(c);
@@ -165,8 +173,8 @@ static void take_oldest(struct vthread_channel *c, void *value)
 
 /* ---- Both ends, under the lock ------------------------------------------ */
 
-inline int channel_put(struct vthread_channel *c, const void *value,
-                       struct thread **wake)
+static inline int put(struct vthread_channel *c, const void *value,
+                      struct thread **wake)
 {
     if (unlikely(c->is_closed))
         return EPIPE;
@@ -183,8 +191,8 @@ inline int channel_put(struct vthread_channel *c, const void *value,
     return 0;
 }
 
-inline int channel_get(struct vthread_channel *c, void *value,
-                       struct thread **wake)
+static inline int get(struct vthread_channel *c, void *value,
+                      struct thread **wake)
 {
     size_t before = c->length;
     if (before > 0)
@@ -201,6 +209,17 @@ inline int channel_get(struct vthread_channel *c, void *value,
     return 0;
 }
 
+int channel_put(struct vthread_channel *c, const void *value,
+                struct thread **wake)
+{
+    return put(c, value, wake);
+}
+
+int channel_get(struct vthread_channel *c, void *value, struct thread **wake)
+{
+    return get(c, value, wake);
+}
+
 /* ---- Waiting ------------------------------------------------------------ */
 
 /* The wait was ended early.  False: somebody was faster, and the exchange
@@ -209,9 +228,9 @@ __attribute__((noinline)) static bool leave(struct vthread_channel *c,
                                             int which, struct thread *self,
                                             int err)
 {
-    os_lock_acquire(&c->lock);
+    spin_lock_acquire(&c->lock);
     bool was_there = waitlist_remove(&c->sides[which].threads, self);
-    os_lock_release(&c->lock);
+    spin_lock_release(&c->lock);
     if (!was_there)
         thread_wait_out(self, err);
     return was_there;
@@ -222,8 +241,8 @@ static inline int wait_in(struct vthread_channel *c, int which,
                           struct thread *self, uint64_t deadline_ns)
 {
     waitlist_append(&c->sides[which].threads, self);
-    os_lock_release(&c->lock);
-    int err = thread_wait(self, deadline_ns, true);
+    spin_lock_release(&c->lock);
+    int err = thread_wait_inline(self, deadline_ns);
     if (unlikely(err != 0) && leave(c, which, self, err))
         return err;
     return (int)self->wait_next;
@@ -237,22 +256,6 @@ static inline bool is_reachable(const struct vthread_channel *c,
 }
 
 /* ---- Sending ------------------------------------------------------------ */
-
-static int check_address(const void *value, const char *function)
-{
-    void *word;
-    memcpy(&word, value, sizeof word);
-    return escape_check(word, function);
-}
-
-int channel_check_send(const struct vthread_channel *c, const void *value,
-                       const char *function)
-{
-    if (!value && c->element_bytes != 0)
-        return EINVAL;
-    return c->element_bytes == SLOT_BYTES ? check_address(value, function)
-                                          : 0;
-}
 
 /* The value is on a stack that others will use meanwhile. */
 __attribute__((noinline)) static int send_copy(struct vthread_channel *c,
@@ -268,14 +271,15 @@ __attribute__((noinline)) static int send_copy(struct vthread_channel *c,
     return err;
 }
 
-/* The lock is held, and released here. */
-static int send_later(struct vthread_channel *c, const void *value,
-                      uint64_t deadline_ns)
+/* The lock is held, and released here.  Out of line, like its three likes
+ * below: what they keep is not saved by those who do not wait, and what a
+ * thread that waits keeps is this frame only. */
+__attribute__((noinline)) static int send_later(struct vthread_channel *c, const void *value,
+                      struct thread *self, uint64_t deadline_ns)
 {
-    struct thread *self = thread_self();
-    if (!self || !is_reachable(c, self, value)) {
-        os_lock_release(&c->lock);
-        return self ? send_copy(c, value, deadline_ns) : ENOMEM;
+    if (unlikely(!is_reachable(c, self, value))) {
+        spin_lock_release(&c->lock);
+        return send_copy(c, value, deadline_ns);
     }
     if (channel_fits_slot(c))
         channel_copy(c, &self->argument, value);
@@ -284,21 +288,34 @@ static int send_later(struct vthread_channel *c, const void *value,
     return wait_in(c, SENDERS, self, deadline_ns);
 }
 
-int vthread_channel_send_until(vthread_channel_t *c, const void *value,
-                               uint64_t deadline_ns)
+__attribute__((noinline)) static int send_now(struct vthread_channel *c,
+                                              const void *value,
+                                              struct thread *self,
+                                              uint64_t deadline_ns)
 {
     struct thread *wake = NULL;
-    int err = channel_check_send(c, value, "vthread_channel_send");
-    if (unlikely(err != 0))
-        return err;
-    os_lock_acquire(&c->lock);
-    err = channel_put(c, value, &wake);
-    if (err == EAGAIN)
-        return send_later(c, value, deadline_ns);
-    os_lock_release(&c->lock);
+    int err = put(c, value, &wake);
+    if (unlikely(err == EAGAIN))
+        /* Those who seemed to wait were stale nodes of selects. */
+        return send_later(c, value, self, deadline_ns);
+    spin_lock_release(&c->lock);
     if (wake)
         thread_wake(wake);
     return err;
+}
+
+int vthread_channel_send_until(vthread_channel_t *c, const void *value,
+                               uint64_t deadline_ns)
+{
+    struct thread *self = local_thread_self();
+    int err = channel_check_send(c, value, self, "vthread_channel_send");
+    if (unlikely(err != 0))
+        return err;
+    spin_lock_acquire(&c->lock);
+    bool waits = c->length == c->capacity && !c->is_closed
+                 && side_is_empty(&c->sides[RECEIVERS]);
+    return waits ? send_later(c, value, self, deadline_ns)
+                 : send_now(c, value, self, deadline_ns);
 }
 
 int vthread_channel_send(vthread_channel_t *c, const void *value)
@@ -309,12 +326,13 @@ int vthread_channel_send(vthread_channel_t *c, const void *value)
 int vthread_channel_trysend(vthread_channel_t *c, const void *value)
 {
     struct thread *wake = NULL;
-    int err = channel_check_send(c, value, "vthread_channel_trysend");
+    int err = channel_check_send(c, value, local_thread_self(),
+                                 "vthread_channel_trysend");
     if (err != 0)
         return err;
-    os_lock_acquire(&c->lock);
-    err = channel_put(c, value, &wake);
-    os_lock_release(&c->lock);
+    spin_lock_acquire(&c->lock);
+    err = put(c, value, &wake);
+    spin_lock_release(&c->lock);
     if (wake)
         thread_wake(wake);
     return err;
@@ -336,14 +354,12 @@ __attribute__((noinline)) static int receive_copy(struct vthread_channel *c,
     return err;
 }
 
-/* The lock is held, and released here. */
-static int receive_later(struct vthread_channel *c, void *value,
-                         uint64_t deadline_ns)
+__attribute__((noinline)) static int receive_later(struct vthread_channel *c, void *value,
+                         struct thread *self, uint64_t deadline_ns)
 {
-    struct thread *self = thread_self();
-    if (!self || !is_reachable(c, self, value)) {
-        os_lock_release(&c->lock);
-        return self ? receive_copy(c, value, deadline_ns) : ENOMEM;
+    if (unlikely(!is_reachable(c, self, value))) {
+        spin_lock_release(&c->lock);
+        return receive_copy(c, value, deadline_ns);
     }
     self->argument = value;
     int err = wait_in(c, RECEIVERS, self, deadline_ns);
@@ -352,20 +368,33 @@ static int receive_later(struct vthread_channel *c, void *value,
     return err;
 }
 
-int vthread_channel_receive_until(vthread_channel_t *c, void *value,
-                                  uint64_t deadline_ns)
+__attribute__((noinline)) static int receive_now(struct vthread_channel *c,
+                                                 void *value,
+                                                 struct thread *self,
+                                                 uint64_t deadline_ns)
 {
     struct thread *wake = NULL;
-    if (unlikely(!value && c->element_bytes != 0))
-        return EINVAL;
-    os_lock_acquire(&c->lock);
-    int err = channel_get(c, value, &wake);
-    if (err == EAGAIN)
-        return receive_later(c, value, deadline_ns);
-    os_lock_release(&c->lock);
+    int err = get(c, value, &wake);
+    if (unlikely(err == EAGAIN))
+        return receive_later(c, value, self, deadline_ns);
+    spin_lock_release(&c->lock);
     if (wake)
         thread_wake(wake);
     return err;
+}
+
+int vthread_channel_receive_until(vthread_channel_t *c, void *value,
+                                  uint64_t deadline_ns)
+{
+    struct thread *self = local_thread_self();
+    int err = channel_check_receive(c, value, self);
+    if (unlikely(err != 0))
+        return err;
+    spin_lock_acquire(&c->lock);
+    bool waits = c->length == 0 && !c->is_closed
+                 && side_is_empty(&c->sides[SENDERS]);
+    return waits ? receive_later(c, value, self, deadline_ns)
+                 : receive_now(c, value, self, deadline_ns);
 }
 
 int vthread_channel_receive(vthread_channel_t *c, void *value)
@@ -376,11 +405,12 @@ int vthread_channel_receive(vthread_channel_t *c, void *value)
 int vthread_channel_tryreceive(vthread_channel_t *c, void *value)
 {
     struct thread *wake = NULL;
-    if (!value && c->element_bytes != 0)
-        return EINVAL;
-    os_lock_acquire(&c->lock);
-    int err = channel_get(c, value, &wake);
-    os_lock_release(&c->lock);
+    int err = channel_check_receive(c, value, local_thread_self());
+    if (err != 0)
+        return err;
+    spin_lock_acquire(&c->lock);
+    err = get(c, value, &wake);
+    spin_lock_release(&c->lock);
     if (wake)
         thread_wake(wake);
     return err;
@@ -391,11 +421,11 @@ int vthread_channel_tryreceive(vthread_channel_t *c, void *value)
 /* One at a time, so that nobody spins for as long as thousands take. */
 static bool dismiss_one(struct vthread_channel *c, int which)
 {
-    os_lock_acquire(&c->lock);
+    spin_lock_acquire(&c->lock);
     struct channel_peer peer = take_peer(c, which);
     if (peer.thread)
         *peer.outcome = EPIPE;
-    os_lock_release(&c->lock);
+    spin_lock_release(&c->lock);
     if (peer.thread)
         thread_wake(peer.thread);
     return peer.thread != NULL;
@@ -404,10 +434,10 @@ static bool dismiss_one(struct vthread_channel *c, int which)
 int vthread_channel_close(vthread_channel_t *c)
 {
     thread_refuse_child();
-    os_lock_acquire(&c->lock);
+    spin_lock_acquire(&c->lock);
     bool was_closed = c->is_closed;
     c->is_closed = true;
-    os_lock_release(&c->lock);
+    spin_lock_release(&c->lock);
     if (was_closed)
         return EPIPE;
     while (dismiss_one(c, SENDERS) || dismiss_one(c, RECEIVERS))
@@ -417,9 +447,9 @@ int vthread_channel_close(vthread_channel_t *c)
 
 size_t vthread_channel_length(vthread_channel_t *c)
 {
-    os_lock_acquire(&c->lock);
+    spin_lock_acquire(&c->lock);
     size_t length = c->length;
-    os_lock_release(&c->lock);
+    spin_lock_release(&c->lock);
     return length;
 }
 

@@ -9,13 +9,15 @@
 #ifndef CHANNEL_H
 #define CHANNEL_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include <vthread/channel.h>
 
+#include "escape.h"
 #include "multiwait.h"
-#include "platform/futex.h"
+#include "platform/spin.h"
 #include "waitlist.h"
 
 #define SLOT_BYTES sizeof(void *)
@@ -28,7 +30,7 @@ struct channel_side {
 
 /* Field letters: I set at the creation, L under the lock. */
 struct vthread_channel {
-    struct os_lock lock;
+    struct spin_lock lock;
     bool is_closed;            /* L */
     bool nodes_turn[2];        /* L: where both kinds wait, nodes are next */
     size_t element_bytes;      /* I */
@@ -71,8 +73,32 @@ static inline void channel_copy(const struct vthread_channel *c, void *to,
 }
 
 /* 0; EINVAL where there must be a value and is none; EFAULT where it is an
- * address on a stack that others use. */
-int channel_check_send(const struct vthread_channel *c, const void *value,
-                       const char *function);
+ * address on a stack that others use; ENOMEM if self is NULL. */
+static inline int channel_check_send(const struct vthread_channel *c,
+                                     const void *value,
+                                     const struct thread *self,
+                                     const char *function)
+{
+    void *word;
+    if (unlikely(!self))
+        return ENOMEM;
+    if (unlikely(!value && c->element_bytes != 0))
+        return EINVAL;
+    if (c->element_bytes != SLOT_BYTES)
+        return 0;
+    __builtin_memcpy(&word, value, sizeof word);
+    return unlikely(escape_is_suspect(self, word))
+               ? escape_check(word, function)
+               : 0;
+}
+
+static inline int channel_check_receive(const struct vthread_channel *c,
+                                        const void *value,
+                                        const struct thread *self)
+{
+    if (unlikely(!self))
+        return ENOMEM;
+    return unlikely(!value && c->element_bytes != 0) ? EINVAL : 0;
+}
 
 #endif

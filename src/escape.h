@@ -11,6 +11,14 @@
  * too. */
 int escape_check(const void *address, const char *function);
 
+/* Whether escape_check could refuse the address or remember anything. */
+static inline bool escape_is_suspect(const struct thread *self,
+                                     const void *address)
+{
+    return continuation_contains(&self->continuation, address)
+           || run_stack_is_common_address(address);
+}
+
 /* Whether others may use `address` while self waits: it is not on a stack
  * that is copied away, hidden or used by others then. */
 bool escape_stays_valid(const struct thread *self, const void *address);

@@ -67,15 +67,16 @@ static bool is_send(const vthread_select_case_t *c)
     return c->op == VTHREAD_SELECT_SEND;
 }
 
-static int check(const vthread_select_case_t *c)
+static int check(const vthread_select_case_t *c, const struct thread *self)
 {
     if (c->op != VTHREAD_SELECT_SEND && c->op != VTHREAD_SELECT_RECEIVE)
         return EINVAL;
     if (!c->channel)
         return 0;
     if (is_send(c))
-        return channel_check_send(c->channel, c->value, "vthread_select");
-    return c->value || c->channel->element_bytes == 0 ? 0 : EINVAL;
+        return channel_check_send(c->channel, c->value, self,
+                                  "vthread_select");
+    return channel_check_receive(c->channel, c->value, self);
 }
 
 /* ---- Trying ------------------------------------------------------------- */
@@ -151,9 +152,9 @@ NO_SANITIZE_THREAD static bool seems_ready(const vthread_select_case_t *c)
 static int try_locked(vthread_select_case_t *c)
 {
     struct thread *wake = NULL;
-    os_lock_acquire(&c->channel->lock);
+    spin_lock_acquire(&c->channel->lock);
     int err = try(c, &wake);
-    os_lock_release(&c->channel->lock);
+    spin_lock_release(&c->channel->lock);
     if (wake)
         thread_wake(wake);
     return err;
@@ -227,14 +228,14 @@ static void lock_all(struct multiwait *m)
 {
     for (uint32_t i = 0; i < m->count; i++)
         if (is_first_of_channel(m, i))
-            os_lock_acquire(&channel_of(&m->nodes[i])->lock);
+            spin_lock_acquire(&channel_of(&m->nodes[i])->lock);
 }
 
 static void unlock_all(struct multiwait *m)
 {
     for (uint32_t i = 0; i < m->count; i++)
         if (is_first_of_channel(m, i))
-            os_lock_release(&channel_of(&m->nodes[i])->lock);
+            spin_lock_release(&channel_of(&m->nodes[i])->lock);
 }
 
 /* Under all locks. */
@@ -329,9 +330,9 @@ static void leave_all(struct multiwait *m)
 {
     for (uint32_t i = 0; i < m->count; i++) {
         struct vthread_channel *c = channel_of(&m->nodes[i]);
-        os_lock_acquire(&c->lock);
+        spin_lock_acquire(&c->lock);
         multiwait_leave(&m->nodes[i]);
-        os_lock_release(&c->lock);
+        spin_lock_release(&c->lock);
     }
 }
 
@@ -367,13 +368,10 @@ static int wait_for_any(struct multiwait *m, vthread_select_case_t *cases,
 /* Steps two and three.  Out of line: what it keeps is not on the stack of
  * those who need only step one. */
 __attribute__((noinline)) static int
-select_slowly(vthread_select_case_t *cases, size_t count, size_t *chosen,
-              uint64_t deadline_ns, bool waits)
+select_slowly(struct thread *self, vthread_select_case_t *cases,
+              size_t count, size_t *chosen, uint64_t deadline_ns, bool waits)
 {
     size_t received = 0, extra = 0;
-    struct thread *self = thread_self();
-    if (!self)
-        return ENOMEM;
     if (waits)
         extra = size_copies(cases, count, self, &received);
     struct multiwait *m = multiwait_create(
@@ -395,14 +393,18 @@ static int select_from(vthread_select_case_t *cases, size_t count,
 {
     if (!chosen || (!cases && count > 0) || count > UINT32_MAX - 1)
         return EINVAL;
+    struct thread *self = local_thread_self();
+    if (!self)
+        return ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        int err = check(&cases[i]);
+        int err = check(&cases[i], self);
         if (err != 0)
             return err;
     }
     int err = look(cases, count, chosen);
     return err == EAGAIN
-               ? select_slowly(cases, count, chosen, deadline_ns, waits)
+               ? select_slowly(self, cases, count, chosen, deadline_ns,
+                               waits)
                : err;
 }
 
