@@ -282,6 +282,62 @@ START_TEST(an_interrupt_sticks_until_a_wait_sees_it)
 }
 END_TEST
 
+/* Receives, or sends, and then waits for nothing. */
+static void *calls_and_parks(void *arg)
+{
+    struct call *call = arg;
+    if (call->fn == sends)
+        sends(call);
+    else
+        receives(call);
+    call->more = pointer((uintptr_t)vthread_park_until(
+        vthread_after(60 * VTHREAD_SECOND)));
+    return NULL;
+}
+
+enum ending { MEETS, CLOSES };
+
+/* The one that waits is interrupted, and before it can leave the other side
+ * comes: the exchange has taken place, and the interrupt is seen by the
+ * next wait. */
+static void interrupt_then(enum ending ending, size_t size,
+                           void *(*wait)(void *))
+{
+    vthread_channel_t *c = channel_of(size, 0);
+    struct call *call = new_call(c, size, 6);
+    call->fn = wait;
+    call->handle = start(calls_and_parks, call);
+    until_waiting(call->handle);
+    ck_assert_int_eq(vthread_interrupt(call->handle), 0);
+    if (ending == CLOSES)
+        ck_assert_int_eq(vthread_channel_close(c), 0);
+    else
+        ck_assert_int_eq(wait == sends ? get(c, size, 6) : put(c, size, 6),
+                         0);
+    join(call->handle);
+    ck_assert_int_eq(call->result, ending == CLOSES ? EPIPE : 0);
+    ck_assert_ptr_eq(call->more, pointer(ECANCELED));
+    free(call);
+    destroy(c);
+}
+
+static void *interrupts_and_comes(void *arg)
+{
+    for (size_t i = 0; i < COUNT_OF(sizes); i++)
+        for (int ending = MEETS; ending <= CLOSES; ending++) {
+            interrupt_then(ending, sizes[i], sends);
+            interrupt_then(ending, sizes[i], receives);
+        }
+    return arg;
+}
+
+START_TEST(an_exchange_before_the_interrupted_one_leaves_stands)
+{
+    choose_homes(_i);
+    on_one_carrier(interrupts_and_comes, NULL);
+}
+END_TEST
+
 /*
  * A value and the end of the wait come at the same time.  Whatever the
  * outcome, both sides agree: what was sent was received, in order.
@@ -652,6 +708,8 @@ static Suite *channel_suite(void)
     tcase_add_loop_test(twins, an_interrupt_ends_the_wait_and_leaves_nothing,
                         0, 2);
     tcase_add_test(twins, an_interrupt_sticks_until_a_wait_sees_it);
+    tcase_add_loop_test(
+        twins, an_exchange_before_the_interrupted_one_leaves_stands, 0, 2);
     tcase_add_loop_test(
         twins, a_time_out_that_races_an_exchange_has_one_outcome, 0, 2);
     tcase_add_loop_test(

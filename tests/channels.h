@@ -162,6 +162,20 @@ static inline int end_call(struct call *call)
     return result;
 }
 
+/* ---- One after the other ------------------------------------------------ */
+
+/*
+ * Runs fn(arg) as a thread of a scheduler with one carrier.  What it
+ * interrupts there is no longer waiting, but does not run, and so does not
+ * leave what it waited for, before fn itself waits.
+ */
+static inline void on_one_carrier(void *(*fn)(void *), void *arg)
+{
+    vthread_scheduler_t *s = scheduler_of(1);
+    join(start_on(s, fn, arg));
+    shut_down(s);
+}
+
 /* For cases in which all virtual threads share one home. */
 static inline void share_one_home(void)
 {

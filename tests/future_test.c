@@ -277,6 +277,40 @@ START_TEST(deadlines_and_interrupts_end_each_wait)
 }
 END_TEST
 
+static void *awaits_and_parks(void *arg)
+{
+    awaits(arg);
+    return pointer((uintptr_t)vthread_park_until(
+        vthread_after(60 * VTHREAD_SECOND)));
+}
+
+/* On one carrier: the interrupted one has not left when the future is set,
+ * so it is told, and its next wait is cancelled. */
+static void *interrupts_and_sets(void *arg)
+{
+    for (size_t i = 0; i < COUNT_OF(combinators); i++) {
+        struct wait *w = new_wait(combinators[i], VTHREAD_NEVER);
+        vthread_t t = start(awaits_and_parks, w);
+        until_waiting(t);
+        ck_assert_int_eq(vthread_interrupt(t), 0);
+        for (int n = 0; n < COUNT; n++)
+            ck_assert_int_eq(vthread_future_set(&w->futures[n], w), 0);
+        ck_assert_ptr_eq(join(t), pointer(ECANCELED));
+        ck_assert_int_eq(w->result, 0);
+        free(w);
+    }
+    return arg;
+}
+
+START_TEST(a_set_before_the_interrupted_one_leaves_is_told)
+{
+    choose_homes(_i);
+    vthread_scheduler_t *s = scheduler_of(1);
+    join(start_on(s, interrupts_and_sets, NULL));
+    shut_down(s);
+}
+END_TEST
+
 START_TEST(a_future_may_be_there_several_times)
 {
     vthread_future_t *f = calloc(1, sizeof *f);
@@ -491,6 +525,8 @@ static Suite *future_suite(void)
         waits, any_ends_with_the_first_value_or_the_last_error, 0, 2);
     tcase_add_loop_test(waits, race_ends_with_the_first, 0, 2);
     tcase_add_loop_test(waits, deadlines_and_interrupts_end_each_wait, 0, 2);
+    tcase_add_loop_test(
+        waits, a_set_before_the_interrupted_one_leaves_is_told, 0, 2);
     if (tests_fork())
         tcase_add_test(waits, an_address_on_a_shared_stack_is_not_set);
     TCase *stress = new_case(suite, "stress");

@@ -363,6 +363,46 @@ START_TEST(an_interrupt_ends_a_select_that_waits)
 }
 END_TEST
 
+static void *selects_and_parks(void *arg)
+{
+    struct call *call = arg;
+    selects(call);
+    return pointer((uintptr_t)vthread_park_until(
+        vthread_after(60 * VTHREAD_SECOND)));
+}
+
+/* As in channel_test: the interrupted one has not left when the other side
+ * comes, so the exchange stands and the next wait is cancelled. */
+static void *interrupts_and_comes(void *arg)
+{
+    for (size_t which = 0; which < 3; which++)
+        for (int op = SEND; op <= RECEIVE; op++) {
+            struct selection *s = new_selection(3, op, 9, 0);
+            struct call *call = new_call(NULL, 9, 1);
+            call->more = s;
+            vthread_t t = start(selects_and_parks, call);
+            until_waiting(t);
+            ck_assert_int_eq(vthread_interrupt(t), 0);
+            ck_assert_int_eq(
+                op == SEND ? get(s->channels[which], 9, 1 + (unsigned)which)
+                           : put(s->channels[which], 9, 1),
+                0);
+            ck_assert_ptr_eq(join(t), pointer(ECANCELED));
+            ck_assert_int_eq(call->result, 0);
+            ck_assert_uint_eq(s->chosen, which);
+            free(call);
+            end_selection(s);
+        }
+    return arg;
+}
+
+START_TEST(an_exchange_before_the_interrupted_one_leaves_stands)
+{
+    choose_homes(_i);
+    on_one_carrier(interrupts_and_comes, NULL);
+}
+END_TEST
+
 static void *selects_from_none(void *arg)
 {
     size_t chosen;
@@ -655,6 +695,8 @@ static Suite *select_suite(void)
     tcase_add_loop_test(waits, two_selects_meet_each_other, 0, 2);
     tcase_add_loop_test(waits, closing_ends_a_select_that_waits, 0, 2);
     tcase_add_loop_test(waits, an_interrupt_ends_a_select_that_waits, 0, 2);
+    tcase_add_loop_test(
+        waits, an_exchange_before_the_interrupted_one_leaves_stands, 0, 2);
     tcase_add_test(waits, a_select_of_nothing_waits_to_be_cancelled);
     tcase_add_loop_test(waits, threads_and_selects_take_turns, 0, 2);
     TCase *stress = new_case(suite, "stress");
