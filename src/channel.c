@@ -447,6 +447,7 @@ int vthread_channel_close(vthread_channel_t *c)
 
 size_t vthread_channel_length(vthread_channel_t *c)
 {
+    thread_refuse_child();
     spin_lock_acquire(&c->lock);
     size_t length = c->length;
     spin_lock_release(&c->lock);
@@ -455,5 +456,6 @@ size_t vthread_channel_length(vthread_channel_t *c)
 
 size_t vthread_channel_capacity(const vthread_channel_t *c)
 {
+    thread_refuse_child();
     return c->capacity;
 }

@@ -257,6 +257,7 @@ int vthread_future_await_until(vthread_future_t *future, void **value,
                                uint64_t deadline_ns)
 {
     struct future *f = inside(future);
+    thread_refuse_child();
     if (!is_done(f)) {
         int err = wait_for(f, deadline_ns);
         if (err != 0)
@@ -274,6 +275,7 @@ int vthread_future_await(vthread_future_t *future, void **value)
 
 bool vthread_future_is_done(const vthread_future_t *future)
 {
+    thread_refuse_child();
     return is_done(inside(future));
 }
 
@@ -384,6 +386,7 @@ int vthread_future_all(vthread_future_t *const *futures, size_t count,
                        size_t *index, uint64_t deadline_ns)
 {
     size_t decider = 0;
+    thread_refuse_child();
     if (count == 0)
         return 0;
     int err = await_several(futures, count, &rule_all, "vthread_future_all",
@@ -397,6 +400,7 @@ int vthread_future_any(vthread_future_t *const *futures, size_t count,
                        size_t *index, uint64_t deadline_ns)
 {
     size_t decider = 0;
+    thread_refuse_child();
     if (count == 0)
         return EINVAL;
     int err = await_several(futures, count, &rule_any, "vthread_future_any",
@@ -408,6 +412,7 @@ int vthread_future_race(vthread_future_t *const *futures, size_t count,
                         size_t *index, uint64_t deadline_ns)
 {
     size_t decider = 0;
+    thread_refuse_child();
     if (count == 0)
         return EINVAL;
     int err = await_several(futures, count, &rule_race,

@@ -15,12 +15,15 @@ static void nothing(void *arg)
 
 static vthread_t parked;
 static vthread_scheduler_t *scheduler;
+static vthread_channel_t *channel;
+static vthread_future_t future;
 
 static void calls(int which)
 {
     vthread_scheduler_t *s;
     vthread_scheduler_stats_t stats;
     vthread_continuation_t *c;
+    size_t size;
     switch (which) {
     case 0:
         vthread_create(NULL, NULL, parks, NULL);
@@ -61,6 +64,21 @@ static void calls(int which)
     case 12:
         vthread_continuation_create(&c, NULL, nothing, NULL);
         break;
+    case 13:
+        vthread_channel_trysend(channel, &parked);
+        break;
+    case 14:
+        vthread_channel_tryreceive(channel, &parked);
+        break;
+    case 15:
+        vthread_tryselect(NULL, 0, &size);
+        break;
+    case 16:
+        vthread_future_set(&future, NULL);
+        break;
+    case 17:
+        vthread_future_await(&future, NULL);
+        break;
     }
 }
 
@@ -72,6 +90,7 @@ static void use_after_fork(void)
     parked = child_start("parked", parks, NULL);
     until_waiting(parked);
     scheduler = vthread_scheduler_default();
+    expect(vthread_channel_create(&channel, sizeof(void *), 1) == 0);
     pid_t child = fork();
     if (child == 0) {
         alarm(10);
@@ -133,7 +152,7 @@ int main(void)
     Suite *suite = suite_create("fork");
     TCase *cases = new_case(suite, "fork");
     tcase_add_loop_test(cases, a_call_in_a_forked_child_aborts_in_words, 0,
-                        13);
+                        18);
     tcase_add_test(cases, a_forked_child_may_exec);
     return run_suite(suite);
 }

@@ -65,7 +65,8 @@ VTHREAD_API int vthread_channel_destroy(vthread_channel_t *channel);
 /*
  * Sends a copy of the value: hands it to the receiver that waits longest,
  * else puts it into the buffer, else waits.  With an error nothing was
- * sent.
+ * sent.  The try form returns EAGAIN where it would have to wait; it never
+ * blocks and is no cancellation point.
  *
  * Returns  0; EPIPE if the channel is closed or gets closed during the
  *          wait; EINVAL if value is NULL and element_bytes is not 0; EFAULT
@@ -84,15 +85,14 @@ VTHREAD_API int vthread_channel_send(vthread_channel_t *channel,
 VTHREAD_API int vthread_channel_send_until(vthread_channel_t *channel,
                                            const void *value,
                                            uint64_t deadline_ns);
-
-/* The same where it need not wait; else EAGAIN.  Blocks never; no
- * cancellation point. */
 VTHREAD_API int vthread_channel_trysend(vthread_channel_t *channel,
                                         const void *value);
 
 /*
  * Receives the oldest value: from the buffer, or from the sender that waits
- * longest, else waits.  Stores it in *value with result 0 only.
+ * longest, else waits.  Stores it in *value with result 0 only.  The try
+ * form returns EAGAIN where it would have to wait; it never blocks and is no
+ * cancellation point.
  *
  * Returns  0; EPIPE if the channel is closed and drained, or gets closed
  *          during the wait; EINVAL if value is NULL and element_bytes is
@@ -108,9 +108,6 @@ VTHREAD_API int vthread_channel_receive(vthread_channel_t *channel,
 VTHREAD_API int vthread_channel_receive_until(vthread_channel_t *channel,
                                               void *value,
                                               uint64_t deadline_ns);
-
-/* The same where it need not wait; else EAGAIN.  Blocks never; no
- * cancellation point. */
 VTHREAD_API int vthread_channel_tryreceive(vthread_channel_t *channel,
                                            void *value);
 
@@ -123,10 +120,10 @@ VTHREAD_API int vthread_channel_tryreceive(vthread_channel_t *channel,
  */
 VTHREAD_API int vthread_channel_close(vthread_channel_t *channel);
 
-/* How many values are in the buffer just now.  Blocks never. */
+/* The number of values in the buffer just now.  Blocks never. */
 VTHREAD_API size_t vthread_channel_length(vthread_channel_t *channel);
 
-/* As given to vthread_channel_create.  Blocks never. */
+/* The capacity, as given to vthread_channel_create.  Blocks never. */
 VTHREAD_API size_t vthread_channel_capacity(const vthread_channel_t *channel);
 
 /* What a case of a select does. */
@@ -142,10 +139,12 @@ typedef struct vthread_select_case {
 } vthread_select_case_t;
 
 /*
- * Does exactly one of the cases, the first that is ready, and stores its
- * index in *chosen and 0 or EPIPE in its result.  A case is ready when the
- * send or receive would not wait; on a closed channel it is.  Among several
- * that are ready one is picked by chance.
+ * Sends or receives, whichever of the cases is ready first.  Does exactly
+ * one of them, and stores its index in *chosen and 0 or EPIPE in its
+ * result.  A case is ready when the send or receive would not wait; on a
+ * closed channel it is.  Among several that are ready one is picked by
+ * chance.  The try form returns EAGAIN if there was a moment at which none
+ * was ready; it never blocks and is no cancellation point.
  *
  *     vthread_select_case_t cases[] = {
  *         {.channel = jobs, .op = VTHREAD_SELECT_RECEIVE, .value = &job},
@@ -158,7 +157,7 @@ typedef struct vthread_select_case {
  * the two never meet each other.  No case at all waits for the deadline.
  *
  * Returns  0; EINVAL for a bad case; EFAULT as vthread_channel_send;
- *          ENOMEM, only where it has to wait; ETIMEDOUT and ECANCELED: no
+ *          ENOMEM, only where none is ready; ETIMEDOUT and ECANCELED: no
  *          case was done.
  * Blocks   the virtual thread, until a case is ready.  Cancellable.
  * Orders   as the send or receive that was done.
@@ -169,10 +168,6 @@ VTHREAD_API int vthread_select(vthread_select_case_t *cases, size_t count,
 VTHREAD_API int vthread_select_until(vthread_select_case_t *cases,
                                      size_t count, size_t *chosen,
                                      uint64_t deadline_ns);
-
-/* The same where no wait is needed; else EAGAIN: there was a moment during
- * the call at which no case was ready.  ENOMEM is possible.  Blocks never;
- * no cancellation point. */
 VTHREAD_API int vthread_tryselect(vthread_select_case_t *cases, size_t count,
                                   size_t *chosen);
 
