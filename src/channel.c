@@ -27,13 +27,19 @@
  * The outcome of a thread is in wait_next: the links of a thread that is on
  * no list mean nothing else.  Its 4 acquires what the other's 3 releases.
  *
- * A time-out or an interrupt at 4: it locks, and if it is still on the list
+ * An interrupt at 4: it locks, and if it is still on the list
  * takes itself off, and nothing was handed over.  If it is not, the other is
  * past 1: the value has been handed over, the wake-up will come, is waited
  * for (thread_wait_out), and the call has succeeded.  So being on the list
  * decides, under the lock, and a value is neither lost nor given twice.
  *
- * The slot.  A word holds values of up to eight bytes.  For larger ones it
+ * The slot of a thread is deadline_ns, which nothing else needs in a wait
+ * without a deadline.  A wait with one is a select of one case: dearer by an
+ * allocation, and a time-out is select.c's affair.  Rejected: argument,
+ * which is the child's record in a scope, and task and the links, which are
+ * written to when a wait ends early, while the value must still be there.
+ *
+ * A word holds values of up to eight bytes.  For larger ones it
  * holds an address that the other writes or reads: the caller's own, where
  * that stays valid while it waits (heap, own home, platform thread), else
  * that of a copy on the heap, which lives as long as the wait.  A buffer
@@ -107,7 +113,7 @@ int vthread_channel_destroy(vthread_channel_t *c)
 static struct channel_peer take_thread(struct channel_side *side)
 {
     struct thread *t = waitlist_take_first(&side->threads);
-    return (struct channel_peer){t, t ? &t->argument : NULL,
+    return (struct channel_peer){t, t ? &t->deadline_ns : NULL,
                                  t ? &t->wait_next : NULL};
 }
 
@@ -144,9 +150,13 @@ static inline struct channel_peer take_peer(struct vthread_channel *c,
 }
 
 /* Where the value of a slot is. */
-static inline void *place(const struct vthread_channel *c, void **slot)
+static inline void *place(const struct vthread_channel *c, void *slot)
 {
-    return channel_fits_slot(c) ? (void *)slot : *slot;
+    void *address;
+    if (channel_fits_slot(c))
+        return slot;
+    memcpy(&address, slot, sizeof address);
+    return address;
 }
 
 /* ---- The buffer, under the lock ----------------------------------------- */
@@ -238,11 +248,11 @@ __attribute__((noinline)) static bool leave(struct vthread_channel *c,
 
 /* Its slot is set; the lock is held, and released here. */
 static inline int wait_in(struct vthread_channel *c, int which,
-                          struct thread *self, uint64_t deadline_ns)
+                          struct thread *self)
 {
     waitlist_append(&c->sides[which].threads, self);
     spin_lock_release(&c->lock);
-    int err = thread_wait_inline(self, deadline_ns);
+    int err = thread_wait_inline(self);
     if (unlikely(err != 0) && leave(c, which, self, err))
         return err;
     return (int)self->wait_next;
@@ -255,18 +265,30 @@ static inline bool is_reachable(const struct vthread_channel *c,
     return channel_fits_slot(c) || escape_stays_valid(self, value);
 }
 
+/* With a deadline: a select of one case, whose node has the slot. */
+__attribute__((noinline)) static int wait_until(struct vthread_channel *c,
+                                                int which, const void *value,
+                                                uint64_t deadline_ns)
+{
+    vthread_select_case_t only = {
+        .channel = c, .op = which, .value = (void *)value};
+    size_t chosen;
+    spin_lock_release(&c->lock);
+    int err = vthread_select_until(&only, 1, &chosen, deadline_ns);
+    return err == 0 ? only.result : err;
+}
+
 /* ---- Sending ------------------------------------------------------------ */
 
 /* The value is on a stack that others will use meanwhile. */
 __attribute__((noinline)) static int send_copy(struct vthread_channel *c,
-                                               const void *value,
-                                               uint64_t deadline_ns)
+                                               const void *value)
 {
     void *copy = memory_alloc(c->element_bytes);
     if (!copy)
         return ENOMEM;
     memcpy(copy, value, c->element_bytes);
-    int err = vthread_channel_send_until(c, copy, deadline_ns);
+    int err = vthread_channel_send(c, copy);
     memory_free(copy);
     return err;
 }
@@ -277,15 +299,17 @@ __attribute__((noinline)) static int send_copy(struct vthread_channel *c,
 __attribute__((noinline)) static int send_later(struct vthread_channel *c, const void *value,
                       struct thread *self, uint64_t deadline_ns)
 {
+    if (unlikely(deadline_ns != VTHREAD_NEVER))
+        return wait_until(c, SENDERS, value, deadline_ns);
     if (unlikely(!is_reachable(c, self, value))) {
         spin_lock_release(&c->lock);
-        return send_copy(c, value, deadline_ns);
+        return send_copy(c, value);
     }
     if (channel_fits_slot(c))
-        channel_copy(c, &self->argument, value);
+        channel_copy(c, &self->deadline_ns, value);
     else
-        self->argument = (void *)value;
-    return wait_in(c, SENDERS, self, deadline_ns);
+        memcpy(&self->deadline_ns, &value, sizeof value);
+    return wait_in(c, SENDERS, self);
 }
 
 __attribute__((noinline)) static int send_now(struct vthread_channel *c,
@@ -341,13 +365,12 @@ int vthread_channel_trysend(vthread_channel_t *c, const void *value)
 /* ---- Receiving ---------------------------------------------------------- */
 
 __attribute__((noinline)) static int receive_copy(struct vthread_channel *c,
-                                                  void *value,
-                                                  uint64_t deadline_ns)
+                                                  void *value)
 {
     void *copy = memory_alloc(c->element_bytes);
     if (!copy)
         return ENOMEM;
-    int err = vthread_channel_receive_until(c, copy, deadline_ns);
+    int err = vthread_channel_receive(c, copy);
     if (err == 0)
         memcpy(value, copy, c->element_bytes);
     memory_free(copy);
@@ -357,14 +380,16 @@ __attribute__((noinline)) static int receive_copy(struct vthread_channel *c,
 __attribute__((noinline)) static int receive_later(struct vthread_channel *c, void *value,
                          struct thread *self, uint64_t deadline_ns)
 {
+    if (unlikely(deadline_ns != VTHREAD_NEVER))
+        return wait_until(c, RECEIVERS, value, deadline_ns);
     if (unlikely(!is_reachable(c, self, value))) {
         spin_lock_release(&c->lock);
-        return receive_copy(c, value, deadline_ns);
+        return receive_copy(c, value);
     }
-    self->argument = value;
-    int err = wait_in(c, RECEIVERS, self, deadline_ns);
+    memcpy(&self->deadline_ns, &value, sizeof value);
+    int err = wait_in(c, RECEIVERS, self);
     if (err == 0 && channel_fits_slot(c))
-        channel_copy(c, value, &self->argument);
+        channel_copy(c, value, &self->deadline_ns);
     return err;
 }
 

@@ -4,7 +4,8 @@
  * Both sides of it have waiters of two kinds: threads, which wait for this
  * channel only, and nodes of selects.  A waiter has a slot of one word:
  * the value itself if it fits, else the address where the value is or
- * belongs.  It is thread->argument of a thread, node->slot of a node.
+ * belongs.  It is thread->deadline_ns of a thread, whose wait has none, and
+ * node->slot of a node.
  */
 #ifndef CHANNEL_H
 #define CHANNEL_H
@@ -45,7 +46,7 @@ struct vthread_channel {
  * after that, a thread_wake. */
 struct channel_peer {
     struct thread *thread; /* NULL: nobody waits */
-    void **slot;
+    void *slot;            /* the address of the word */
     uint32_t *outcome;
 };
 

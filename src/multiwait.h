@@ -28,7 +28,7 @@ struct multiwait_node {
     struct multiwait_list *list;        /* L: where it is, or NULL */
     struct multiwait *wait;             /* I */
     void *object;                       /* I: whose list that is */
-    void *slot;       /* L: what is handed over, as thread->argument is */
+    void *slot;       /* L: what is handed over */
     uint32_t index;   /* I: the caller's */
     uint32_t outcome; /* L: written by who has claimed it: 0 or an error */
 };

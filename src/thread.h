@@ -65,9 +65,9 @@ struct thread {
     struct continuation continuation;
 
     void *(*fn)(void *);    /* I */
-    void *argument;         /* I, then O: the result; while it waits what is
-                               handed over, under the lock of the place */
-    uint64_t deadline_ns;   /* W: when its timer is due */
+    void *argument;         /* I, then O: the result */
+    uint64_t deadline_ns;   /* W: when its timer is due; L: in a wait without
+                               one the word that is handed over */
     uint32_t timer_next;    /* W: thread numbers, 0 none */
     _Atomic uint32_t timer_prev; /* W, A: 0: not armed; see timer.c */
     uint32_t wait_next;     /* L: thread numbers, 0 none */

@@ -10,18 +10,21 @@
 #include "continuation/mount.h"
 #include "thread.h"
 
-/* As thread_wait, cancellable. */
+/* What does not concern the beginning of a wait. */
+#define WAIT_INLINE_HARMLESS                                                  \
+    (THREAD_PERMIT | THREAD_TIMEOUT | THREAD_CANCELED | THREAD_DETACHED       \
+     | THREAD_JOINING | THREAD_JOINER | THREAD_BOUND_ONE)
+
+/* As thread_wait, without a deadline, cancellable. */
 __attribute__((always_inline)) static inline int
-thread_wait_inline(struct thread *self, uint64_t deadline_ns)
+thread_wait_inline(struct thread *self)
 {
     /* Relaxed: a hint.  What comes later is seen by the carrier, after the
      * thread has left its stack: see (P) in vthread.c. */
-    uint64_t flags = (uint32_t)atomic_load_explicit(&self->word,
+    uint32_t flags = (uint32_t)atomic_load_explicit(&self->word,
                                                     memory_order_relaxed);
-    if (unlikely(deadline_ns != VTHREAD_NEVER
-                 || flags & (THREAD_PLATFORM | THREAD_WOKEN
-                             | THREAD_INTERRUPT)))
-        return thread_wait(self, deadline_ns, true);
+    if (unlikely(flags & ~WAIT_INLINE_HARMLESS))
+        return thread_wait(self, VTHREAD_NEVER, true);
     self->sleeps = false;
     return (int)continuation_yield(&self->continuation,
                                    THREAD_WAITING | THREAD_CANCELLABLE);

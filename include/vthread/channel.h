@@ -19,8 +19,9 @@
  *     vthread_channel_destroy(lines);
  *
  * States: open; closed with values left, which are still received; closed
- * and drained.  Who waits is served in the order of arrival; where threads
- * and selects wait for the same, the two take turns.
+ * and drained.  Who waits is served in the order of arrival; where selects,
+ * or waits with a deadline, are among those who wait for the same, the two
+ * kinds take turns.
  *
  * A virtual thread that waits is unmounted, a platform thread sleeps in the
  * kernel.  Values may be locals on any stack: nobody else touches a stack
