@@ -296,8 +296,9 @@ __attribute__((noinline)) static int send_copy(struct vthread_channel *c,
 /* The lock is held, and released here.  Out of line, like its three likes
  * below: what they keep is not saved by those who do not wait, and what a
  * thread that waits keeps is this frame only. */
-__attribute__((noinline)) static int send_later(struct vthread_channel *c, const void *value,
-                      struct thread *self, uint64_t deadline_ns)
+__attribute__((noinline)) static int
+send_later(struct vthread_channel *c, const void *value, struct thread *self,
+           uint64_t deadline_ns)
 {
     if (unlikely(deadline_ns != VTHREAD_NEVER))
         return wait_until(c, SENDERS, value, deadline_ns);
@@ -377,8 +378,9 @@ __attribute__((noinline)) static int receive_copy(struct vthread_channel *c,
     return err;
 }
 
-__attribute__((noinline)) static int receive_later(struct vthread_channel *c, void *value,
-                         struct thread *self, uint64_t deadline_ns)
+__attribute__((noinline)) static int
+receive_later(struct vthread_channel *c, void *value, struct thread *self,
+              uint64_t deadline_ns)
 {
     if (unlikely(deadline_ns != VTHREAD_NEVER))
         return wait_until(c, RECEIVERS, value, deadline_ns);
