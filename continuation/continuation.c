@@ -280,12 +280,6 @@ bool continuation_own_home(struct continuation *c)
     return true;
 }
 
-bool continuation_contains(const struct continuation *c, const void *address)
-{
-    return c->home && (const char *)address >= c->home->bottom
-           && (const char *)address < c->home->top;
-}
-
 /* The fields are plain, for the hot path writes them, and they are read
  * without a right to: they are aligned, so no read sees half of a write.
  * Whatever was read as the home is a record, and records stay for ever; its

@@ -152,8 +152,12 @@ struct continuation *continuation_current(void);
 bool continuation_own_home(struct continuation *c);
 
 /* Whether the address lies in the present frames' range of c's home. */
-bool continuation_contains(const struct continuation *c,
-                           const void *address);
+static inline bool continuation_contains(const struct continuation *c,
+                                         const void *address)
+{
+    return c->home && (const char *)address >= c->home->bottom
+           && (const char *)address < c->home->top;
+}
 
 /* What somebody sees who does not own it. */
 struct continuation_glance {

@@ -48,8 +48,10 @@
 #include <vthread/barrier.h>
 #include <vthread/cancel.h>
 #include <vthread/carrier_local.h>
+#include <vthread/channel.h>
 #include <vthread/cond.h>
 #include <vthread/continuation.h>
+#include <vthread/future.h>
 #include <vthread/io.h>
 #include <vthread/key.h>
 #include <vthread/latch.h>

@@ -47,6 +47,15 @@ static int check_own_stack(struct thread *self, const void *address,
     return EFAULT;
 }
 
+bool escape_stays_valid(const struct thread *self, const void *address)
+{
+    const struct continuation *c = &self->continuation;
+    if (continuation_contains(c, address))
+        return (c->flags & (CONTINUATION_HAS_OWN | CONTINUATION_HIDDEN))
+               == CONTINUATION_HAS_OWN;
+    return !run_stack_is_common_address(address);
+}
+
 int escape_check(const void *address, const char *function)
 {
     struct thread *self = local_thread(local_self());

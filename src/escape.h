@@ -21,4 +21,17 @@ static inline bool escape_is_doubtful(const void *address)
     return unlikely(run_stack_is_doubtful(address));
 }
 
+/* Whether escape_check could refuse the address or remember anything. */
+static inline bool escape_is_suspect(const struct thread *self,
+                                     const void *address)
+{
+    return continuation_contains(&self->continuation, address)
+           || (escape_is_doubtful(address)
+               && run_stack_is_common_address(address));
+}
+
+/* Whether others may use `address` while self waits: it is not on a stack
+ * that is copied away, hidden or used by others then. */
+bool escape_stays_valid(const struct thread *self, const void *address);
+
 #endif

@@ -42,4 +42,13 @@ static inline void local_set_thread(struct local *here, struct thread *t)
     atomic_store_explicit(&here->thread, t, memory_order_relaxed);
 }
 
+struct thread *thread_self(void);
+
+/* thread_self for hot paths: the first look is inline. */
+static inline struct thread *local_thread_self(void)
+{
+    struct thread *t = local_thread(local_self());
+    return __builtin_expect(t != 0, 1) ? t : thread_self();
+}
+
 #endif

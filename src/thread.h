@@ -74,7 +74,8 @@ struct thread {
 
     void *(*fn)(void *);    /* I */
     void *argument;         /* I, then O: the result */
-    uint64_t deadline_ns;   /* W: when its timer is due */
+    uint64_t deadline_ns;   /* W: when its timer is due; L: in a wait without
+                               one the word that is handed over */
     uint32_t timer_next;    /* W: thread numbers, 0 none */
     _Atomic uint32_t timer_prev; /* W, A: 0: not armed; see timer.c */
     uint32_t wait_next;     /* L: thread numbers, 0 none */

@@ -425,7 +425,9 @@ void thread_wait_out(struct thread *self, int err)
 void thread_resubmit(struct thread *t)
 {
     struct local *here = local_self();
-    struct vthread_scheduler *s = scheduler_at(t->scheduler);
+    struct vthread_scheduler *s = here->scheduler;
+    if (unlikely(!s || s->number != t->scheduler))
+        s = scheduler_at(t->scheduler);
     if (unlikely(word_of(t) & THREAD_BOUND_ONE)
         && t->continuation.state != CONTINUATION_NEW)
         pool_submit_to(pool_carrier(s->pool, t->carrier), &t->task);
@@ -440,8 +442,10 @@ void thread_resubmit(struct thread *t)
         pool_submit(s->pool, &t->task);
 }
 
-/* (U): ends the wait whose flags are in word.  False: word has changed. */
-static bool end_wait_of(struct thread *t, uint64_t *word, uint64_t result)
+/* (U): ends the wait whose flags are in word.  False: word has changed.
+ * Inline, for it is all that a wake-up consists of. */
+__attribute__((always_inline)) static inline bool
+end_wait_of(struct thread *t, uint64_t *word, uint64_t result)
 {
     bool in_kernel = *word & THREAD_KERNEL;
     if (!change(t, word, (*word & ~(uint64_t)WAIT_FLAGS) | result))

@@ -16,6 +16,8 @@ static void nothing(void *arg)
 static vthread_t parked;
 static vthread_scheduler_t *scheduler;
 static vthread_scope_t *opened;
+static vthread_channel_t *channel;
+static vthread_future_t future;
 
 static void calls(int which)
 {
@@ -26,6 +28,7 @@ static void calls(int which)
     vthread_carrier_local_t *local;
     static vthread_scoped_t scoped;
     vthread_key_t key;
+    size_t size;
     switch (which) {
     case 0:
         vthread_create(NULL, NULL, parks, NULL);
@@ -99,6 +102,21 @@ static void calls(int which)
     case 23:
         vthread_testcancel();
         break;
+    case 24:
+        vthread_channel_trysend(channel, &parked);
+        break;
+    case 25:
+        vthread_channel_tryreceive(channel, &parked);
+        break;
+    case 26:
+        vthread_tryselect(NULL, 0, &size);
+        break;
+    case 27:
+        vthread_future_set(&future, NULL);
+        break;
+    case 28:
+        vthread_future_await(&future, NULL);
+        break;
     }
 }
 
@@ -111,6 +129,7 @@ static void use_after_fork(void)
     until_waiting(parked);
     scheduler = vthread_scheduler_default();
     expect(vthread_scope_open(&opened, NULL) == 0);
+    expect(vthread_channel_create(&channel, sizeof(void *), 1) == 0);
     pid_t child = fork();
     if (child == 0) {
         alarm(10);
@@ -172,7 +191,7 @@ int main(void)
     Suite *suite = suite_create("fork");
     TCase *cases = new_case(suite, "fork");
     tcase_add_loop_test(cases, a_call_in_a_forked_child_aborts_in_words, 0,
-                        24);
+                        29);
     tcase_add_test(cases, a_forked_child_may_exec);
     return run_suite(suite);
 }
