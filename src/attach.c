@@ -26,9 +26,10 @@ static bool is_forked_child;
 static void detach_platform_thread(void *thread)
 {
     struct thread *t = thread;
-    once_abandon(t);
-    if (local_thread(local_self()) == t) /* else: in a forked child */
+    if (local_thread(local_self()) == t) { /* else: in a forked child */
+        once_abandon(t);
         thread_finish(t);
+    }
     carrier_local_leave();
     local_set_thread(local_self(), NULL);
     fault_thread_leave();
