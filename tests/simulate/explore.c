@@ -358,11 +358,13 @@ static void begin(const struct simulate_program *program,
     now.number = 0;
     now.prefix = 0;
     now.length = 0;
-    now.is_replayed = false;
     now.seed = number_from("SIMULATE_SEED", 1);
     explore_delays = bounds->delays;
     /* What the library remembers of a first time, it remembers now. */
-    program_run(program);
+    now.is_replayed = true;
+    run_once();
+    now.is_replayed = false;
+    now.number = 0;
 }
 
 static unsigned long limit_of(const struct simulate_bounds *bounds)

@@ -214,6 +214,13 @@ bool order_has_delayed(const struct context *c)
     return known[c->number].delayed_count > 0;
 }
 
+static bool overlaps(const struct delayed *d, const void *object,
+                     unsigned size_bytes)
+{
+    uintptr_t a = (uintptr_t)d->object, b = (uintptr_t)object;
+    return a < b + size_bytes && b < a + d->size_bytes;
+}
+
 bool order_is_delayed(const void *object, unsigned size_bytes,
                       uint64_t *value)
 {
@@ -222,13 +229,15 @@ bool order_is_delayed(const void *object, unsigned size_bytes,
         return false;
     for (unsigned i = known[c->number].delayed_count; i-- > 0;) {
         const struct delayed *d = &known[c->number].delayed[i];
+        if (!overlaps(d, object, size_bytes))
+            continue;
         if (d->object == object && d->size_bytes == size_bytes) {
             *value = d->value;
             return true;
         }
+        order_drain(c);
+        return false;
     }
-    /* Part of one of them, perhaps. */
-    order_drain(c);
     return false;
 }
 

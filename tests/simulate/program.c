@@ -81,6 +81,8 @@ void program_open(void)
     if (scheduler)
         return;
     machine_now_ns = simulate_begin_ns;
+    /* Which carrier runs what is of no consequence here. */
+    unsetenv("VTHREAD_MIGRATE");
     if (vthread_scheduler_create(&scheduler, &attr) != 0)
         machine_fail("no scheduler");
     for (unsigned i = 0; i < MACHINE_PLATFORM_THREADS; i++) {
