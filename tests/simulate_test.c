@@ -475,6 +475,7 @@ int main(void)
 {
     Suite *suite = suite_create("simulate");
     TCase *cases = new_case(suite, "schedules");
+    tcase_set_timeout(cases, SIMULATE_TIMEOUT);
     tcase_add_loop_test(cases, what_is_given_is_had_once_in_every_schedule,
                         0, COUNT_OF(programs));
     return run_suite(suite);

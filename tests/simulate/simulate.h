@@ -100,6 +100,9 @@ void *simulate_result_of(unsigned number);
 _Noreturn void simulate_claim_failed(const char *file, int line,
                                      const char *claim);
 
+/* For tcase_set_timeout, in seconds: when more is asked for than usual. */
+#define SIMULATE_TIMEOUT 600
+
 /* A moment so far away that only time-outs of the program lie between. */
 #define SIMULATE_SOON (simulate_begin_ns + 1 * VTHREAD_SECOND)
 #define SIMULATE_LATER (simulate_begin_ns + 2 * VTHREAD_SECOND)
