@@ -40,7 +40,7 @@ static void before(const volatile void *object, const char *operation,
 static void looked(const volatile void *object, int order)
 {
     order_load((const void *)object, order);
-    machine_looked();
+    machine_looked((const void *)object);
 }
 
 static void changed(const volatile void *object, int order)
@@ -314,4 +314,12 @@ void *__wrap_malloc(size_t size_bytes)
     if (machine_current && memory)
         order_new_memory(memory, size_bytes);
     return memory;
+}
+
+/* Of a loop that waits for another OS thread. */
+int __wrap_sched_yield(void);
+int __wrap_sched_yield(void)
+{
+    machine_spin();
+    return 0;
 }

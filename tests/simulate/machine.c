@@ -23,9 +23,10 @@
 #include "thread.h"
 
 #define STACK_BYTES ((size_t)256 * 1024)
-/* After so many looks in a row, and every few from then on, a context is
- * taken to wait for others. */
+/* After so many looks in a row, or at the same object, and every few from
+ * then on, a context is taken to wait for others. */
 #define LOOKS_MAX 32
+#define LOOKS_SAME_MAX 6
 #define LOOKS_AGAIN 4
 
 struct context machine_contexts[MACHINE_CONTEXTS];
@@ -78,7 +79,7 @@ static void change_to(struct context *next)
     *local_self() = next->local;
     *mount_point_self() = next->mount_point;
     switch_stacks(&self->sp, next->sp, 0);
-    self->looks = 0;
+    self->looks = self->looks_same = 0;
     self->was_away = true;
     self->has_relaxed = false;
     if (machine_current)
@@ -125,19 +126,30 @@ void machine_yield(void)
         give_way(CHOICE_YIELD);
 }
 
-void machine_looked(void)
+void machine_spin(void)
+{
+    if (machine_current && machine_quiet == 0)
+        give_way(CHOICE_SPIN);
+}
+
+void machine_looked(const void *object)
 {
     struct context *c = machine_current;
-    if (!c || machine_quiet > 0 || ++c->looks < LOOKS_MAX)
+    if (!c || machine_quiet > 0)
+        return;
+    c->looks_same = c->looked_at == object ? c->looks_same + 1 : 1;
+    c->looked_at = object;
+    if (++c->looks < LOOKS_MAX && c->looks_same < LOOKS_SAME_MAX)
         return;
     give_way(CHOICE_SPIN);
     c->looks = LOOKS_MAX - LOOKS_AGAIN;
+    c->looks_same = LOOKS_SAME_MAX - LOOKS_AGAIN;
 }
 
 void machine_changed(void)
 {
     if (machine_current)
-        machine_current->looks = 0;
+        machine_current->looks = machine_current->looks_same = 0;
 }
 
 bool machine_block(const char *on, uint64_t deadline_ns)

@@ -43,6 +43,8 @@ struct context {
     struct local local;        /* what is thread-local, while it does not */
     struct mount_point mount_point;
     unsigned looks;            /* operations in a row that changed nothing */
+    unsigned looks_same;       /* of these the last, at one object: */
+    const void *looked_at;
     bool was_away;             /* others have run */
     bool has_relaxed;          /* gave way, and was chosen all the same */
 };
@@ -72,14 +74,16 @@ void machine_point(const void *object, const char *operation,
 
 /* After the operation, whether it could change something: one that does
  * nothing but look waits for others, and gives way. */
-void machine_looked(void);
+void machine_looked(const void *object);
 void machine_changed(void);
 
 /* Of one OS thread: nobody else sees it. */
 bool machine_is_thread_local(const void *address);
 
-/* The context lets others go on, if there are any. */
+/* The context lets others go on, if there are any; or must, for it has
+ * nothing to do until they have. */
 void machine_yield(void);
+void machine_spin(void);
 
 /* The current context stops until context_ready, or until it is chosen at
  * or after the deadline: then true. */

@@ -147,6 +147,8 @@ static void describe_waiting(void)
     struct thread *t = thread_in_use_from(1, &word);
     for (; t; t = thread_in_use_from(thread_number(t) + 1, &word)) {
         char name[80];
+        if (!(word & (THREAD_PARKED | THREAD_WAITING)))
+            continue;
         thread_describe(t, name, sizeof name);
         fprintf(stderr, "simulate: %s, flags %#x, waits on %p\n", name,
                 (unsigned)word, t->wait_on);
