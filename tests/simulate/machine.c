@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "continuation/switch.h"
@@ -59,13 +60,42 @@ static unsigned enabled_contexts(void)
     return enabled;
 }
 
-/* The library's thread-locals are kept for each context, but at one
- * address. */
+/* ---- Thread-locals ------------------------------------------------------ */
+
+/* Those of the program.  All contexts use the same: `local` and mount_point
+ * are exchanged, the rest are caches and the like, which any OS thread could
+ * have in that state. */
+static struct {
+    char *start, *first; /* as they are, and as they were at first */
+    size_t size_bytes;
+} locals;
+
+static int find_locals(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    (void)size, (void)unused;
+    for (unsigned i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_TLS) {
+            locals.start = info->dlpi_tls_data;
+            locals.size_bytes = info->dlpi_phdr[i].p_memsz;
+        }
+    return 1; /* the program is the first */
+}
+
 bool machine_is_thread_local(const void *address)
 {
-    return (uintptr_t)address - (uintptr_t)local_self() < sizeof(struct local)
-           || (uintptr_t)address - (uintptr_t)mount_point_self()
-                  < sizeof(struct mount_point);
+    return (uintptr_t)address - (uintptr_t)locals.start < locals.size_bytes;
+}
+
+void machine_reset_thread_locals(void)
+{
+    if (locals.first) {
+        memcpy(locals.start, locals.first, locals.size_bytes);
+        return;
+    }
+    locals.first = malloc(locals.size_bytes);
+    if (!locals.first)
+        machine_fail("no memory for thread-locals");
+    memcpy(locals.first, locals.start, locals.size_bytes);
 }
 
 /* ---- From one to another ------------------------------------------------ */
@@ -200,6 +230,7 @@ struct context *machine_start(unsigned number, char letter,
         .sp = switch_prepare(stack + STACK_BYTES, context_main, c),
     };
     is_traced = getenv("SIMULATE_TRACE") != NULL;
+    dl_iterate_phdr(find_locals, NULL);
     return c;
 }
 

@@ -80,6 +80,9 @@ void machine_changed(void);
 /* Of one OS thread: nobody else sees it. */
 bool machine_is_thread_local(const void *address);
 
+/* As they were at the first call; outside of all contexts. */
+void machine_reset_thread_locals(void);
+
 /* The context lets others go on, if there are any; or must, for it has
  * nothing to do until they have. */
 void machine_yield(void);

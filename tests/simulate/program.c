@@ -93,6 +93,7 @@ void program_open(void)
 
 static void reset(void)
 {
+    machine_reset_thread_locals();
     machine_now_ns = simulate_begin_ns;
     for (unsigned i = 0; i < MACHINE_CARRIERS; i++) {
         struct wheel *wheel = &scheduler->stations[i].wheel;
