@@ -15,6 +15,7 @@
  * in a row: a12b3t1a4.  ~ is a store that is seen late.
  */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,8 +141,10 @@ static unsigned choose_by_priority(unsigned enabled, unsigned current,
     if (kind == CHOICE_DELAY)
         return random_below(&now.random, 4) == 0 ? MACHINE_DELAY : current;
     for (unsigned i = 0; i < now.bounds->preemptions; i++)
-        if (now.changes[i] == now.count)
+        if (now.changes[i] <= now.count) {
             now.priority[current] = --now.lowest;
+            now.changes[i] = UINT_MAX; /* once */
+        }
     if (kind == CHOICE_YIELD || kind == CHOICE_SPIN)
         now.priority[current] = --now.lowest;
     return highest_priority(enabled);
@@ -261,13 +264,12 @@ void explore_describe(void)
     fprintf(stderr, " tests/%s\n", program_invocation_short_name);
 }
 
+/* Once; abort goes on when this returns. */
 static void on_abort(int signal_number)
 {
     (void)signal_number;
-    now.is_exploring = now.is_exploring && now.program;
     explore_describe();
     now.is_exploring = false;
-    /* abort goes on when this returns. */
 }
 
 /* ---- Exploring ---------------------------------------------------------- */

@@ -210,6 +210,28 @@ void __tsan_write_range(void *start, size_t size_bytes)
     order_access(start, size_bytes, true, CALLER);
 }
 
+/* Of newer compilers. */
+void *__tsan_memset(void *to, int byte, size_t size_bytes);
+void *__tsan_memset(void *to, int byte, size_t size_bytes)
+{
+    order_access(to, size_bytes, true, CALLER);
+    return memset(to, byte, size_bytes);
+}
+
+void *__tsan_memmove(void *to, const void *from, size_t size_bytes);
+void *__tsan_memmove(void *to, const void *from, size_t size_bytes)
+{
+    order_access(from, size_bytes, false, CALLER);
+    order_access(to, size_bytes, true, CALLER);
+    return memmove(to, from, size_bytes);
+}
+
+void *__tsan_memcpy(void *to, const void *from, size_t size_bytes);
+void *__tsan_memcpy(void *to, const void *from, size_t size_bytes)
+{
+    return __tsan_memmove(to, from, size_bytes);
+}
+
 void __tsan_init(void);
 void __tsan_init(void)
 {
@@ -314,6 +336,19 @@ void *__wrap_malloc(size_t size_bytes)
     if (machine_current && memory)
         order_new_memory(memory, size_bytes);
     return memory;
+}
+
+int __real_posix_memalign(void **memory, size_t alignment_bytes,
+                          size_t size_bytes);
+int __wrap_posix_memalign(void **memory, size_t alignment_bytes,
+                          size_t size_bytes);
+int __wrap_posix_memalign(void **memory, size_t alignment_bytes,
+                          size_t size_bytes)
+{
+    int err = __real_posix_memalign(memory, alignment_bytes, size_bytes);
+    if (machine_current && err == 0)
+        order_new_memory(*memory, size_bytes);
+    return err;
 }
 
 /* Of a loop that waits for another OS thread. */

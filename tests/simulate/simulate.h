@@ -35,10 +35,15 @@
  * state each time (begin sees to that) and reads neither clocks nor chance
  * but those of the library.
  *
- * The environment: SIMULATE_SCHEDULES, how many by chance and how many at
- * most exhaustively; SIMULATE_SEED; SIMULATE_PREEMPTIONS, instead of what
- * the tests ask for; SIMULATE_REPLAY=program:schedule, only that one;
- * SIMULATE_TRACE, each step in words.
+ * The environment: SIMULATE_SCHEDULES, how many by chance; SIMULATE_SEED;
+ * SIMULATE_PREEMPTIONS, instead of what the tests ask for;
+ * SIMULATE_REPLAY=program:schedule, only that one; SIMULATE_TRACE, each step
+ * in words.
+ *
+ * What it does not show: loads that are early and stores that overtake each
+ * other, as on ARM, except as the data races that they would need.  Chance
+ * inside the library (the order in which a select tries) is the same in each
+ * schedule.
  */
 #ifndef TESTS_SIMULATE_SIMULATE_H
 #define TESTS_SIMULATE_SIMULATE_H
@@ -71,7 +76,8 @@ struct simulate_bounds {
     unsigned preemptions;    /* EXHAUSTIVE, PCT */
     unsigned long schedules; /* at most; 0: as the environment says */
     bool delays;             /* stores that are not sequentially consistent
-                                may be seen late, as on x86 */
+                                may be seen late, as on x86; each that is
+                                counts as a preemption */
 };
 
 struct simulate_result {
