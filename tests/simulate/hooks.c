@@ -327,30 +327,6 @@ void __wrap_scheduler_thread_ends(struct station *station)
     leave_step();
 }
 
-/* The allocator orders what one does before freeing and another after. */
-void *__real_malloc(size_t size_bytes);
-void *__wrap_malloc(size_t size_bytes);
-void *__wrap_malloc(size_t size_bytes)
-{
-    void *memory = __real_malloc(size_bytes);
-    if (machine_current && memory)
-        order_new_memory(memory, size_bytes);
-    return memory;
-}
-
-int __real_posix_memalign(void **memory, size_t alignment_bytes,
-                          size_t size_bytes);
-int __wrap_posix_memalign(void **memory, size_t alignment_bytes,
-                          size_t size_bytes);
-int __wrap_posix_memalign(void **memory, size_t alignment_bytes,
-                          size_t size_bytes)
-{
-    int err = __real_posix_memalign(memory, alignment_bytes, size_bytes);
-    if (machine_current && err == 0)
-        order_new_memory(*memory, size_bytes);
-    return err;
-}
-
 /* Of a loop that waits for another OS thread. */
 int __wrap_sched_yield(void);
 int __wrap_sched_yield(void)

@@ -131,6 +131,12 @@ void pool_limit(unsigned carriers);
 /* When a timer is due, CLOCK_NEVER for none. */
 uint64_t pool_next_deadline(void);
 
+/* ---- memory.c ----------------------------------------------------------- */
+
+/* Between the two, what is allocated comes from an arena. */
+void memory_schedule_begins(void);
+void memory_schedule_ends(void);
+
 /* ---- order.c ------------------------------------------------------------ */
 
 /* Everything before is ordered before everything after. */

@@ -198,6 +198,7 @@ void program_run(const struct simulate_program *given)
 {
     program = given;
     reset();
+    memory_schedule_begins();
     unsigned before = threads_in_use();
     if (program->begin)
         program->begin();
@@ -207,6 +208,7 @@ void program_run(const struct simulate_program *given)
     join_threads();
     if (program->end)
         program->end();
+    memory_schedule_ends();
     if (threads_in_use() != before)
         machine_fail("%u threads are left behind", threads_in_use() - before);
 }
