@@ -172,6 +172,11 @@ void pool_submit_next(struct pool *pool, struct task *task)
     pool_submit(pool, task);
 }
 
+void pool_submit_forked(struct pool *pool, struct task *task)
+{
+    pool_submit(pool, task);
+}
+
 void pool_submit_to(struct carrier *c, struct task *task)
 {
     machine_point(task, "submit", __builtin_return_address(0));
