@@ -88,11 +88,12 @@ static int wait_for_children(vthread_scope_t *s, uint64_t deadline_ns,
         atomic_store_explicit(&s->pending, 0, memory_order_relaxed);
         return 0;
     }
-    self->wait_on = s;
+    /* Relaxed: for reports. */
+    atomic_store_explicit(&self->wait_on, &s->joining, memory_order_relaxed);
     int err = thread_wait(self, deadline_ns, cancellable);
     if (err != 0)
         err = stop_waiting(s, self, err);
-    self->wait_on = NULL;
+    atomic_store_explicit(&self->wait_on, NULL, memory_order_relaxed);
     if (err == 0)
         /* They have all ended: relaxed, thread_wake has ordered it. */
         atomic_store_explicit(&s->pending, 0, memory_order_relaxed);
@@ -267,6 +268,7 @@ static vthread_scope_t *new_scope(struct thread *self,
     }
     memset(s, 0, offsetof(vthread_scope_t, table_first));
     s->references = 1;
+    s->joining.kind = WAIT_SCOPE;
     s->policy = (uint8_t)attr->policy;
     s->first = VTHREAD_SCOPE_NO_TASK;
     s->capacity = TABLE_FIRST;

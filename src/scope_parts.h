@@ -54,6 +54,8 @@ struct options {
 };
 
 struct vthread_scope {
+    struct waitlist joining;       /* I, empty: what the owner waits on, for
+                                      reports; first, see waiting.c */
     struct os_lock lock;
     _Atomic uint32_t references;   /* A: the owner's, the walkers' */
     _Atomic uint32_t pending;      /* A: see above */

@@ -18,6 +18,7 @@ static const char *const names[] = {
     [WAIT_COND] = "condition",    [WAIT_SEMAPHORE] = "semaphore",
     [WAIT_LATCH] = "latch",       [WAIT_ONCE] = "once",
     [WAIT_BARRIER] = "barrier",   [WAIT_RWLOCK] = "rwlock",
+    [WAIT_SCOPE] = "scope",
 };
 
 static const char *name_of(const struct waitlist *list)
@@ -56,6 +57,7 @@ static const void *object_of(const struct waitlist *list)
     case WAIT_LATCH:
         return (const char *)list - 4;
     case WAIT_UNKNOWN:
+    case WAIT_SCOPE:
         return list;
     default:
         return (const char *)list - 8;

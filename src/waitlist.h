@@ -24,6 +24,7 @@ enum wait_kind {
     WAIT_ONCE,
     WAIT_BARRIER,
     WAIT_RWLOCK,
+    WAIT_SCOPE,
 };
 
 struct waitlist {

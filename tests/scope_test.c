@@ -3,6 +3,7 @@
  * outlives its scope.
  */
 #include "tests/scopes.h"
+#include "waiting.h"
 
 /* ---- Results ------------------------------------------------------------ */
 
@@ -155,6 +156,32 @@ static void *forks_for_ever(void *arg)
 START_TEST(a_scope_is_joined_again_and_again)
 {
     on_both_kinds(forks_for_ever);
+}
+END_TEST
+
+static void *joins_for_long(void *scope)
+{
+    vthread_scope_t *s = open_scope();
+    fork_number(s, parks, 0);
+    *(vthread_scope_t **)scope = s;
+    require(vthread_scope_join(s) == ECANCELED);
+    close_scope(s);
+    return NULL;
+}
+
+START_TEST(it_is_told_that_an_owner_waits_for_its_scope)
+{
+    static vthread_scope_t *scope;
+    struct waiting waiting;
+    uint64_t word;
+    vthread_t t = start(joins_for_long, &scope);
+    until_waiting(t);
+    ck_assert(waiting_of(thread_of_handle(t, &word), &waiting));
+    ck_assert_str_eq(waiting.kind, "scope");
+    ck_assert_ptr_eq(waiting.object, scope);
+    ck_assert_ptr_null(waiting.holder);
+    vthread_scope_cancel(scope);
+    join(t);
 }
 END_TEST
 
@@ -517,6 +544,7 @@ int main(void)
     tcase_add_test(cases, a_child_that_runs_has_no_result_yet);
     tcase_add_test(cases, ten_thousand_children);
     tcase_add_test(cases, a_scope_is_joined_again_and_again);
+    tcase_add_test(cases, it_is_told_that_an_owner_waits_for_its_scope);
 
     cases = new_case(suite, "policies");
     tcase_add_test(cases, the_first_error_cancels_the_others);
