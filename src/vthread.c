@@ -568,21 +568,29 @@ bool vthread_interrupted(void)
     return true;
 }
 
-int vthread_sleep_until(uint64_t deadline_ns)
+/* A deadline that is known to be ahead need not be looked at: checked_ns is
+ * VTHREAD_NEVER then. */
+static int sleep_until(uint64_t deadline_ns, uint64_t checked_ns)
 {
     struct thread *self = thread_self();
     if (!self)
         return ENOMEM;
     uint64_t flags = THREAD_WAITING | THREAD_CANCELLABLE;
-    int err = end_at_once(self, flags, deadline_ns);
+    int err = end_at_once(self, flags, checked_ns);
     if (err >= 0)
         return err == ETIMEDOUT ? 0 : err;
     return wait_with_flags(self, flags, deadline_ns, true);
 }
 
+int vthread_sleep_until(uint64_t deadline_ns)
+{
+    return sleep_until(deadline_ns, deadline_ns);
+}
+
 int vthread_sleep(uint64_t duration_ns)
 {
-    return vthread_sleep_until(vthread_after(duration_ns));
+    return sleep_until(vthread_after(duration_ns),
+                       duration_ns > 0 ? VTHREAD_NEVER : 0);
 }
 
 /* Pinned: others run on a spare carrier meanwhile, if there is one. */
