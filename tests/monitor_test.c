@@ -80,10 +80,11 @@ static void stuck(struct carrier *carrier, const struct pool_stuck *seen)
     ck_assert_uint_ge(seen->held_ns, seen->starved_ns);
     ck_assert_uint_gt(seen->held_ns, atomic_load(&held_ns));
     atomic_store(&held_ns, seen->held_ns);
-    atomic_store(&starved_ns, seen->starved_ns);
     atomic_store(&waiting, seen->waiting);
     if (seen->starved_ns > atomic_load(&starved_most_ns))
         atomic_store(&starved_most_ns, seen->starved_ns);
+    /* Last: the job that waits for it looks at the others then. */
+    atomic_store(&starved_ns, seen->starved_ns);
     atomic_fetch_add(&looks, 1);
 }
 
