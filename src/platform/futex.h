@@ -6,6 +6,7 @@
 #define PLATFORM_FUTEX_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Sleeps while *word is expected, until woken or the deadline (absolute
@@ -33,6 +34,15 @@ static inline void os_lock_acquire(struct os_lock *lock)
                                                  memory_order_acquire,
                                                  memory_order_relaxed))
         os_lock_acquire_slow(lock);
+}
+
+/* Takes the lock if it is free. */
+static inline bool os_lock_try(struct os_lock *lock)
+{
+    uint32_t free = 0;
+    /* Acquire: as in os_lock_acquire. */
+    return atomic_compare_exchange_strong_explicit(
+        &lock->word, &free, 1, memory_order_acquire, memory_order_relaxed);
 }
 
 static inline void os_lock_release(struct os_lock *lock)

@@ -14,12 +14,15 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "failure.h"
 #include "fault.h"
 #include "memory.h"
+#include "sanitizer.h"
 
 /* Native stacks run more than a scheduler's loop: foreign functions are
  * called on them, and getaddrinfo alone wants 64 KiB.  What is not touched
@@ -137,6 +140,27 @@ unsigned os_thread_processors(void)
             return count;
     }
     return 1;
+}
+
+/* The first thread is kept by the kernel until all others have ended; it has
+ * no memory then, and so no program. */
+static bool has_first_ended(void)
+{
+    char first;
+    return readlink("/proc/self/exe", &first, 1) < 0 && errno == ENOENT;
+}
+
+unsigned os_thread_count(void)
+{
+    /* The kernel counts threads as links of this directory.  No descriptor
+     * is needed, which others would see come and go. */
+    struct stat tasks;
+    /* First: should it end just now it counts, rather than being taken for
+     * another. */
+    unsigned others = 2 + SANITIZER_OS_THREADS + has_first_ended();
+    if (stat("/proc/self/task", &tasks) != 0)
+        return 0;
+    return tasks.st_nlink > others ? (unsigned)tasks.st_nlink - others : 0;
 }
 
 int os_thread_number(void)

@@ -23,6 +23,11 @@ void os_thread_join(struct os_thread *thread);
 /* Processors this process may run on, at least 1. */
 unsigned os_thread_processors(void);
 
+/* Threads of the process that can still run something, the caller and those
+ * of the system's own doing with them, but for a sanitizer's; at one instant.
+ * 0 if that cannot be known. */
+unsigned os_thread_count(void);
+
 /* The kernel's number for the calling thread. */
 int os_thread_number(void);
 

@@ -46,8 +46,11 @@
  * simulated machine of the tests looks for races without TSan. */
 #if defined __SANITIZE_THREAD__ || defined SANITIZER_SIMULATED
 #define NO_SANITIZE_THREAD __attribute__((no_sanitize("thread")))
+/* OS threads that it keeps for itself. */
+#define SANITIZER_OS_THREADS 1u
 #else
 #define NO_SANITIZE_THREAD
+#define SANITIZER_OS_THREADS 0u
 #endif
 
 #if defined __SANITIZE_ADDRESS__
