@@ -595,11 +595,11 @@ void carrier_block_begin(struct carrier *c)
 void carrier_block_end(struct carrier *c)
 {
     struct pool *pool = c->pool;
-    /* The monitor must not take the time for the task's.  Relaxed: as in
-     * carrier_next. */
-    atomic_store_explicit(&c->tick, carrier_tick(c) + 1,
-                          memory_order_relaxed);
     atomic_fetch_add_explicit(&pool->awake, 1, memory_order_seq_cst);
+    /* The monitor must not take the time for the task's.  Release: after
+     * awake; pairs with pool_is_quiet. */
+    atomic_store_explicit(&c->tick, carrier_tick(c) + 1,
+                          memory_order_release);
     if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
                                       memory_order_relaxed)))
         monitor_wake(pool);

@@ -7,7 +7,7 @@
  * at first, and less and less often while it finds nothing to do: up to
  * every 10 ms, or every millisecond while some carriers are awake and
  * others could help them.  When no carrier has been awake for some time it
- * sleeps until one is.
+ * tells the client, and sleeps until one is.
  *
  * It also tells the client of carriers that have been at one task for long,
  * and how long others have waited meanwhile without a carrier to take them.
@@ -217,11 +217,10 @@ static bool look(struct pool *pool, struct memory *last)
 
 static bool is_quiet(struct pool *pool)
 {
-    return atomic_load_explicit(&pool->awake, memory_order_relaxed) == 0
-           && carrier_has_poller();
+    return atomic_load_explicit(&pool->awake, memory_order_relaxed) == 0;
 }
 
-/* Sleeps until a carrier wakes. */
+/* Sleeps until a carrier wakes, unless it is needed to poll. */
 static void rest(struct pool *pool)
 {
     atomic_store_explicit(&pool->monitor_signal, 0, memory_order_relaxed);
@@ -230,9 +229,10 @@ static void rest(struct pool *pool)
      * the pool has gone without a monitor for one period of wakefulness
      * of which nothing was seen, no more. */
     atomic_store_explicit(&pool->monitor_sleeps, true, memory_order_seq_cst);
-    if (is_quiet(pool)
+    uint64_t until_ns = pool->client.quiet(pool);
+    if (is_quiet(pool) && carrier_has_poller()
         && !atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst))
-        futex_wait(&pool->monitor_signal, 0, CLOCK_NEVER);
+        futex_wait(&pool->monitor_signal, 0, until_ns);
     atomic_store_explicit(&pool->monitor_sleeps, false,
                           memory_order_relaxed);
     /* Or the timed waits to come would not wait.  seq_cst: before the look

@@ -417,6 +417,28 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats)
     }
 }
 
+bool pool_is_quiet(struct pool *pool, uint64_t *runs)
+{
+    /* The lock acquires what those did who went idle under it.  Ticks are
+     * read before awake, and acquired, because one who comes back from
+     * blocking counts as awake first: see carrier_block_end. */
+    os_lock_acquire(&pool->lock);
+    *runs = 0;
+    unsigned count = pool_carrier_count(pool);
+    for (unsigned i = 0; i < count; i++)
+        *runs += atomic_load_explicit(&pool_carrier(pool, i)->tick,
+                                      memory_order_acquire);
+    bool is_quiet = atomic_load_explicit(&pool->awake, memory_order_relaxed)
+                    == 0;
+    os_lock_release(&pool->lock);
+    return is_quiet;
+}
+
+void pool_wake_monitor(struct pool *pool)
+{
+    monitor_wake(pool);
+}
+
 unsigned pool_carrier_count(struct pool *pool)
 {
     /* Pairs with the release in pool_start_carrier. */

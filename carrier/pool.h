@@ -46,6 +46,10 @@ struct pool_client {
     /* A carrier has been at the same task for stuck_ns or more, or asleep,
      * or blocked.  On the monitor's OS thread, at each of its looks. */
     void (*stuck)(struct carrier *carrier, const struct pool_stuck *stuck);
+    /* No carrier of the pool has been awake for some time, and its monitor
+     * is about to sleep until one is.  On the monitor's OS thread.  Returns
+     * when to look again if none is until then; CLOCK_NEVER. */
+    uint64_t (*quiet)(struct pool *pool);
     /* On each carrier's OS thread, first and last thing. */
     void (*carrier_enter)(struct carrier *carrier);
     void (*carrier_leave)(struct carrier *carrier);
@@ -103,6 +107,15 @@ void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns);
 
 void pool_get_stats(struct pool *pool, struct pool_stats *stats);
 unsigned pool_carrier_count(struct pool *pool); /* it only grows */
+
+/* Whether no carrier is awake; and a number that changes when one runs a
+ * task, or comes back from blocking.  If both are as they were no carrier has
+ * done anything between the two calls.  What carriers did before, they do
+ * not do any more, and the caller sees. */
+bool pool_is_quiet(struct pool *pool, uint64_t *runs);
+
+/* Has the monitor look again before it sleeps, if it does. */
+void pool_wake_monitor(struct pool *pool);
 void *pool_owner(struct pool *pool);
 unsigned pool_parallelism(struct pool *pool);
 

@@ -51,6 +51,7 @@
 #include <vthread/channel.h>
 #include <vthread/cond.h>
 #include <vthread/continuation.h>
+#include <vthread/deadlock.h>
 #include <vthread/future.h>
 #include <vthread/io.h>
 #include <vthread/key.h>

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "carrier_local.h"
+#include "deadlock.h"
 #include "describe.h"
 #include "local.h"
 #include "once.h"
@@ -21,6 +22,21 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static int start_error;
 static bool is_forked_child;
+static _Atomic uint32_t platform_count; /* A */
+
+uint32_t thread_platform_count(void)
+{
+    return atomic_load_explicit(&platform_count, memory_order_acquire);
+}
+
+/* seq_cst: between what tells deadlock.c of it, and the life of the object,
+ * which begins or ends without an order of its own. */
+static void count_platform_threads(int change)
+{
+    atomic_fetch_add_explicit(&platform_count, (uint32_t)change,
+                              memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst);
+}
 
 /* At the end of a platform thread. */
 static void detach_platform_thread(void *thread)
@@ -35,7 +51,10 @@ static void detach_platform_thread(void *thread)
     fault_thread_leave();
     if (thread_extra(t))
         thread_free_extra(t);
+    deadlock_note();
+    count_platform_threads(-1);
     thread_free(t);
+    deadlock_look_again();
 }
 
 static void in_forked_child(void)
@@ -73,6 +92,8 @@ static struct thread *attach(void)
     }
     atomic_fetch_or_explicit(&t->word, THREAD_PLATFORM,
                              memory_order_relaxed);
+    deadlock_note();
+    count_platform_threads(1);
     local_set_thread(local_self(), t);
     return t;
 }

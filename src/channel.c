@@ -252,7 +252,7 @@ static inline int wait_in(struct vthread_channel *c, int which,
 {
     waitlist_append(&c->sides[which].threads, self);
     spin_lock_release(&c->lock);
-    int err = thread_wait_inline(self);
+    int err = thread_wait_inline(self, FOR_CHANNEL);
     if (unlikely(err != 0) && leave(c, which, self, err))
         return err;
     return (int)self->wait_next;

@@ -107,15 +107,24 @@ static const char *state_of(const struct thread *t, uint64_t word)
     }
 }
 
-void thread_describe(const struct thread *t, char *buffer, size_t size_bytes)
+void thread_describe_name(const struct thread *t, char *buffer,
+                          size_t size_bytes)
 {
     uint64_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
     const char *kind = word & THREAD_PLATFORM ? "platform thread" : "thread";
     struct thread_extra *extra = thread_extra(t);
     const char *name = extra ? extra->name : "";
-    format_text(buffer, size_bytes, "%s %llu%s%s%s (%s)", kind,
+    format_text(buffer, size_bytes, "%s %llu%s%s%s", kind,
                 (unsigned long long)thread_handle(t), *name ? " '" : "",
-                name, *name ? "'" : "", state_of(t, word));
+                name, *name ? "'" : "");
+}
+
+void thread_describe(const struct thread *t, char *buffer, size_t size_bytes)
+{
+    char name[80];
+    uint64_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
+    thread_describe_name(t, name, sizeof name);
+    format_text(buffer, size_bytes, "%s (%s)", name, state_of(t, word));
 }
 
 void describe_continuation(const struct continuation *c, char *buffer,

@@ -426,7 +426,7 @@ int descriptor_wait(struct descriptor *d, int fd, enum direction direction,
         err = enter(d, fd, direction, generation, self);
     if (err != EINPROGRESS)
         return err;
-    err = thread_wait(self, deadline_ns, true);
+    err = thread_wait_for(self, FOR_DESCRIPTOR, deadline_ns, true);
     return err == 0 ? 0 : leave(d, direction, self, err);
 }
 

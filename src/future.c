@@ -249,7 +249,7 @@ static int wait_for(struct future *f, uint64_t deadline_ns)
         return err;
     waitlist_append(&f->waiting, self);
     unlock(f);
-    err = thread_wait(self, deadline_ns, true);
+    err = thread_wait_for(self, FOR_FUTURE, deadline_ns, true);
     return err != 0 && leave(f, self, err) ? err : 0;
 }
 

@@ -397,7 +397,7 @@ static int wait_for_end(struct thread *t, uint64_t deadline_ns)
         return 0;
     /* Relaxed: for reports. */
     atomic_store_explicit(&self->wait_on, t, memory_order_relaxed);
-    int err = thread_wait(self, deadline_ns, true);
+    int err = thread_wait_for(self, FOR_END, deadline_ns, true);
     atomic_store_explicit(&self->wait_on, NULL, memory_order_relaxed);
     return err == 0 ? 0 : leave_join(self, t, err);
 }

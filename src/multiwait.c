@@ -149,7 +149,7 @@ int multiwait_wait(struct multiwait *m, uint64_t deadline_ns)
 {
     struct thread *self = m->thread;
     self->wait_on = m;
-    int err = thread_wait(self, deadline_ns, true);
+    int err = thread_wait_for(self, FOR_SEVERAL, deadline_ns, true);
     self->wait_on = NULL;
     if (err == 0)
         return 0;

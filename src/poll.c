@@ -154,7 +154,8 @@ static int wait_for_call(struct operation *op, struct watcher *watcher)
             return ECANCELED;
         if (err != EAGAIN)
             return err;
-        err = thread_wait(watcher->thread, op->deadline_ns, true);
+        err = thread_wait_for(watcher->thread, FOR_POLL, op->deadline_ns,
+                              true);
         if (err != 0)
             return err;
         hear(watcher);

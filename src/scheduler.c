@@ -19,6 +19,7 @@
 #include <vthread.h>
 
 #include "carrier_local.h"
+#include "deadlock.h"
 #include "descriptor.h"
 #include "describe.h"
 #include "local.h"
@@ -157,6 +158,7 @@ static const struct pool_client client = {
     .poll_interrupt = interrupt_poll,
     .next_deadline = next_deadline,
     .stuck = hog_look,
+    .quiet = deadlock_look,
     .carrier_enter = carrier_enter,
     .carrier_leave = carrier_leave,
 };
@@ -462,6 +464,57 @@ static void nudge_others(void)
             pool_nudge(schedulers[i]->pool);
 }
 
+/* ---- All of them, at rest ----------------------------------------------- */
+
+static bool are_all_there(void)
+{
+    for (unsigned i = 1; i <= SCHEDULERS_MAX; i++)
+        if (schedulers[i] && !schedulers[i]->has_pool)
+            return false;
+    return true;
+}
+
+bool scheduler_try_hold_all(void)
+{
+    if (!os_lock_try(&lock))
+        return false;
+    if (are_all_there())
+        return true;
+    os_lock_release(&lock);
+    return false;
+}
+
+void scheduler_release_all(void)
+{
+    os_lock_release(&lock);
+}
+
+bool scheduler_are_all_quiet(uint64_t *runs, unsigned *os_threads)
+{
+    *runs = *os_threads = 0;
+    for (unsigned i = 1; i <= SCHEDULERS_MAX; i++) {
+        uint64_t runs_here;
+        struct vthread_scheduler *s = schedulers[i];
+        if (!s)
+            continue;
+        if (!pool_is_quiet(s->pool, &runs_here))
+            return false;
+        *runs += runs_here;
+        *os_threads += pool_carrier_count(s->pool) + 1;
+    }
+    /* Relaxed: under the lock it does not go. */
+    return atomic_load_explicit(&default_scheduler, memory_order_relaxed);
+}
+
+void scheduler_wake_monitor(void)
+{
+    os_lock_acquire(&lock);
+    struct vthread_scheduler *s = default_scheduler;
+    if (s && s->has_pool)
+        pool_wake_monitor(s->pool);
+    os_lock_release(&lock);
+}
+
 static void destroy(struct vthread_scheduler *s)
 {
     struct vthread_scheduler *self = s;
@@ -476,6 +529,22 @@ static void destroy(struct vthread_scheduler *s)
     os_lock_release(&lock);
 }
 
+/* Its pauses have deadlines, but if the threads of the scheduler wait for ever
+ * so does the caller: see deadlock.c. */
+static void begin_closing(struct vthread_scheduler *s, uint64_t deadline_ns)
+{
+    if (deadline_ns != VTHREAD_NEVER)
+        return;
+    atomic_store_explicit(&s->closer, thread_self(), memory_order_release);
+    deadlock_look_again();
+}
+
+static void end_closing(struct vthread_scheduler *s)
+{
+    deadlock_note();
+    atomic_store_explicit(&s->closer, NULL, memory_order_release);
+}
+
 int vthread_scheduler_shutdown(vthread_scheduler_t *s, uint64_t deadline_ns)
 {
     if (!s)
@@ -486,7 +555,9 @@ int vthread_scheduler_shutdown(vthread_scheduler_t *s, uint64_t deadline_ns)
      * scheduler_thread_comes. */
     if (atomic_exchange_explicit(&s->is_closing, true, memory_order_seq_cst))
         return EBUSY;
+    begin_closing(s, deadline_ns);
     int err = wait_until_empty(s, deadline_ns);
+    end_closing(s);
     if (err == 0)
         destroy(s);
     else

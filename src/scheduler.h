@@ -38,6 +38,8 @@ struct vthread_scheduler {
     bool has_pool;                /* under the lock of scheduler.c: its pool
                                      is there for other schedulers */
     _Atomic uint64_t created_outside; /* A: by others than its carriers */
+    struct thread *_Atomic closer; /* A: waits in vthread_scheduler_shutdown,
+                                     without a deadline */
     struct station stations[POOL_MAX_CARRIERS]; /* those of carriers that
                                      never started are untouched pages */
 };
@@ -47,6 +49,18 @@ struct vthread_scheduler *scheduler_at(uint8_t number);
 
 /* Prepares continuations, without any carrier.  0 or why not. */
 int scheduler_start_engine(void);
+
+/* Between the two no scheduler comes or goes.  False: one does, or somebody
+ * else has called it. */
+bool scheduler_try_hold_all(void);
+void scheduler_release_all(void);
+
+/* In between: whether there is a default scheduler, and no carrier of any is
+ * awake; see pool_is_quiet.  *os_threads: carriers and monitors. */
+bool scheduler_are_all_quiet(uint64_t *runs, unsigned *os_threads);
+
+/* Has the default scheduler's monitor look again before it sleeps. */
+void scheduler_wake_monitor(void);
 
 /* Starts the default scheduler unless it runs.  0 or why not. */
 int scheduler_ensure_default(void);

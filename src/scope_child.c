@@ -83,7 +83,7 @@ static int begin_decision(vthread_scope_t *s, struct thread *self)
     if (options->is_deciding) {
         waitlist_append(&options->deciders, self);
         os_lock_release(&s->lock);
-        thread_wait(self, VTHREAD_NEVER, false);
+        thread_wait_for(self, FOR_SCOPE, VTHREAD_NEVER, false);
         os_lock_acquire(&s->lock);
     }
     options->is_deciding = true;

@@ -69,6 +69,20 @@ static void read_report(void)
         report("VTHREAD_REPORT=%s: not hogs; left out", text);
 }
 
+static void read_deadlock(void)
+{
+    static const char *const modes[] = {"exit", "report", "off"};
+    const char *text = getenv("VTHREAD_DEADLOCK");
+    if (!text || !*text)
+        return;
+    for (unsigned i = 0; i < 3; i++)
+        if (strcmp(text, modes[i]) == 0) {
+            settings.deadlock = (enum deadlock_mode)i;
+            return;
+        }
+    report("VTHREAD_DEADLOCK=%s: not exit, report or off; left out", text);
+}
+
 static void read_all(void)
 {
     read_number("VTHREAD_PARALLELISM", 1, POOL_MAX_CARRIERS,
@@ -81,6 +95,7 @@ static void read_all(void)
     read_migrate();
     read_number("VTHREAD_HOG_MS", 0, 3600000, &settings.hog_ms);
     read_report();
+    read_deadlock();
     /* Eager mode tests what happens to frames that are copied. */
     if (settings.freeze == FREEZE_EAGER)
         settings.own_limit = 0;

@@ -8,6 +8,9 @@
 
 #include "continuation/continuation.h"
 
+/* What follows the report of a deadlock. */
+enum deadlock_mode { DEADLOCK_EXIT, DEADLOCK_REPORT, DEADLOCK_OFF };
+
 struct settings {
     unsigned parallelism;      /* VTHREAD_PARALLELISM; 0: the processors */
     unsigned max_carriers;     /* VTHREAD_MAX_CARRIERS */
@@ -17,6 +20,7 @@ struct settings {
     bool migrate_always;       /* VTHREAD_MIGRATE=always */
     unsigned hog_ms;           /* VTHREAD_HOG_MS; 0: hogs are not looked for */
     bool report_hogs;          /* VTHREAD_REPORT=hogs */
+    enum deadlock_mode deadlock; /* VTHREAD_DEADLOCK=exit|report|off */
 };
 
 /* A value that makes no sense is reported and left out. */

@@ -23,6 +23,7 @@
 #include "continuation/chunk.h"
 #include "continuation/continuation.h"
 #include "platform/atomics.h"
+#include "waits_for.h"
 
 struct scheduler;
 
@@ -37,6 +38,8 @@ struct scheduler;
 #define THREAD_KERNEL 0x020u      /* it takes place in the kernel */
 #define THREAD_TIMED 0x040u       /* its timer is to be cancelled */
 #define THREAD_ARMED 0x080u       /* its timer is armed, it is not published */
+#define THREAD_OUTSIDE 0x200000u  /* other than threads may end it: a timer,
+                                     a descriptor, who is at it already */
 /* How it ended, if not by being woken; until the next wait. */
 #define THREAD_TIMEOUT 0x100u
 #define THREAD_CANCELED 0x8000u
@@ -87,7 +90,7 @@ struct thread {
     uint8_t scheduler;      /* I: number of its scheduler; 0: none */
     uint8_t carrier;        /* O: the one it is bound to */
     uint8_t wheel;          /* W: number of the carrier whose wheel it is on */
-    bool sleeps;            /* O: the deadline is what it waits for */
+    _Atomic uint8_t waits_for; /* A: enum waits_for, of the last wait */
 
     unsigned char chunk[INLINE_CHUNK_BYTES];
 } __attribute__((aligned(CACHE_LINE)));
@@ -187,12 +190,17 @@ void thread_refuse_child(void);
  * NULL only when that cannot be had.  Panics in a forked child. */
 struct thread *thread_self(void);
 
+/* Platform threads that have an object. */
+uint32_t thread_platform_count(void);
+
 /*
  * How everything but vthread_park waits.  The caller has put itself where a
  * waker will find it (a list, a slot), and calls thread_wait; the waker
  * takes it from there, exactly once, and calls thread_wake, before or after
  * the wait began.
  *
+ *   thread_wait_for  says for what, too: for reports, and because waits for
+ *                 what comes from outside are no deadlock.
  *   thread_wait   returns 0 when woken; ETIMEDOUT; ECANCELED if cancellable.
  *                 With the two errors the caller is still where it put
  *                 itself, or a waker is just taking it: it must take itself
@@ -205,6 +213,8 @@ struct thread *thread_self(void);
  *                 thread_wait has returned err; an interrupt that it has
  *                 reported counts as not seen.
  */
+int thread_wait_for(struct thread *self, enum waits_for what,
+                    uint64_t deadline_ns, bool cancellable);
 int thread_wait(struct thread *self, uint64_t deadline_ns, bool cancellable);
 void thread_wake(struct thread *t);
 void thread_wait_out(struct thread *self, int err);
@@ -231,7 +241,10 @@ bool thread_time_out(struct thread *t);
  * thread in the kernel. */
 void thread_resubmit(struct thread *t);
 
-/* "thread 5 'reader'", for reports; safe in a signal handler. */
+/* "thread 5 'reader'", and the same with its state; for reports, and safe in
+ * a signal handler. */
+void thread_describe_name(const struct thread *t, char *buffer,
+                          size_t size_bytes);
 void thread_describe(const struct thread *t, char *buffer,
                      size_t size_bytes);
 

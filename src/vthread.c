@@ -63,6 +63,7 @@
 #include "cancel.h"
 #include "carrier/pool.h"
 #include "continuation/mount.h"
+#include "deadlock.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -74,7 +75,8 @@
 
 #define PREFETCH_MAX_BYTES 512
 #define WAIT_MODES (THREAD_PARKED | THREAD_WAITING)
-#define WAIT_FLAGS (WAIT_MODES | THREAD_CANCELLABLE | THREAD_KERNEL)
+#define WAIT_FLAGS                                                           \
+    (WAIT_MODES | THREAD_CANCELLABLE | THREAD_KERNEL | THREAD_OUTSIDE)
 #define WAIT_RESULTS (THREAD_TIMEOUT | THREAD_CANCELED)
 #define CANCEL_FLAGS (THREAD_INTERRUPT | THREAD_CANCEL | THREAD_COUNTDOWN)
 
@@ -108,7 +110,11 @@ static int result_of(const struct thread *t, uint64_t word)
         return 0;
     if (word & THREAD_CANCELED)
         return ECANCELED;
-    return t->sleeps ? 0 : ETIMEDOUT;
+    /* Relaxed: its own. */
+    return atomic_load_explicit(&t->waits_for, memory_order_relaxed)
+                   == FOR_TIME
+               ? 0
+               : ETIMEDOUT;
 }
 
 /* What ends a wait of these flags before it begins, but for cancellation.
@@ -212,8 +218,12 @@ static void sleep_while_waiting(struct thread *t, uint64_t deadline_ns)
 static int wait_in_kernel(struct thread *t, uint64_t flags,
                           uint64_t deadline_ns)
 {
-    if (publish_wait(t, flags | THREAD_KERNEL))
+    deadlock_note();
+    if (publish_wait(t, flags | THREAD_KERNEL)) {
+        if (!(flags & THREAD_OUTSIDE))
+            deadlock_look_again();
         sleep_while_waiting(t, deadline_ns);
+    }
     return result_of(t, word_of(t));
 }
 
@@ -362,14 +372,20 @@ void running_work(struct carrier *carrier)
 /* Has `thread` leave its stack with those flags; returns how the wait
  * ended.  The last thing its callers do: their frames are gone then. */
 static int wait_with_flags(struct thread *self, uint64_t flags,
-                           uint64_t deadline_ns, bool sleeps)
+                           uint64_t deadline_ns, enum waits_for what)
 {
-    self->sleeps = sleeps;
+    /* Relaxed: published with the wait. */
+    atomic_store_explicit(&self->waits_for, (uint8_t)what,
+                          memory_order_relaxed);
     if (unlikely(word_of(self) & THREAD_PLATFORM))
-        return wait_in_kernel(self, flags, deadline_ns);
+        return wait_in_kernel(self,
+                              deadline_ns == VTHREAD_NEVER
+                                  ? flags
+                                  : flags | THREAD_OUTSIDE,
+                              deadline_ns);
     if (deadline_ns != VTHREAD_NEVER) {
         self->deadline_ns = deadline_ns;
-        flags |= THREAD_TIMED;
+        flags |= THREAD_TIMED | THREAD_OUTSIDE;
     }
     return (int)continuation_yield(&self->continuation, flags);
 }
@@ -404,18 +420,23 @@ static int end_at_once(struct thread *self, uint64_t flags,
                : -1;
 }
 
+int thread_wait_for(struct thread *self, enum waits_for what,
+                    uint64_t deadline_ns, bool cancellable)
+{
+    uint64_t flags = THREAD_WAITING | (cancellable ? THREAD_CANCELLABLE : 0)
+                     | (what >= FOR_OUTSIDE ? THREAD_OUTSIDE : 0);
+    int err = end_at_once(self, flags, deadline_ns);
+    return err >= 0 ? err : wait_with_flags(self, flags, deadline_ns, what);
+}
+
 int thread_wait(struct thread *self, uint64_t deadline_ns, bool cancellable)
 {
-    uint64_t flags = THREAD_WAITING
-                     | (cancellable ? THREAD_CANCELLABLE : 0);
-    int err = end_at_once(self, flags, deadline_ns);
-    return err >= 0 ? err
-                    : wait_with_flags(self, flags, deadline_ns, false);
+    return thread_wait_for(self, FOR_LISTED, deadline_ns, cancellable);
 }
 
 void thread_wait_out(struct thread *self, int err)
 {
-    thread_wait(self, VTHREAD_NEVER, false);
+    thread_wait_for(self, FOR_CERTAIN, VTHREAD_NEVER, false);
     if (err == ECANCELED)
         /* Relaxed: it is the thread's own affair again. */
         atomic_fetch_or_explicit(&self->word, THREAD_INTERRUPT,
@@ -496,7 +517,7 @@ int vthread_park_until(uint64_t deadline_ns)
     uint64_t flags = THREAD_PARKED | THREAD_CANCELLABLE;
     int err = end_at_once(self, flags, deadline_ns);
     return err >= 0 ? err
-                    : wait_with_flags(self, flags, deadline_ns, false);
+                    : wait_with_flags(self, flags, deadline_ns, FOR_UNPARK);
 }
 
 int vthread_park(void)
@@ -579,7 +600,7 @@ static int sleep_until(uint64_t deadline_ns, uint64_t checked_ns)
     int err = end_at_once(self, flags, checked_ns);
     if (err >= 0)
         return err == ETIMEDOUT ? 0 : err;
-    return wait_with_flags(self, flags, deadline_ns, true);
+    return wait_with_flags(self, flags, deadline_ns, FOR_TIME);
 }
 
 int vthread_sleep_until(uint64_t deadline_ns)

@@ -15,17 +15,19 @@
     (THREAD_PERMIT | THREAD_TIMEOUT | THREAD_CANCELED | THREAD_DETACHED       \
      | THREAD_JOINING | THREAD_JOINER | THREAD_BOUND_ONE)
 
-/* As thread_wait, without a deadline, cancellable. */
+/* As thread_wait_for, without a deadline, cancellable. */
 __attribute__((always_inline)) static inline int
-thread_wait_inline(struct thread *self)
+thread_wait_inline(struct thread *self, enum waits_for what)
 {
     /* Relaxed: a hint.  What comes later is seen by the carrier, after the
      * thread has left its stack: see (P) in vthread.c. */
     uint32_t flags = (uint32_t)atomic_load_explicit(&self->word,
                                                     memory_order_relaxed);
     if (unlikely(flags & ~WAIT_INLINE_HARMLESS))
-        return thread_wait(self, VTHREAD_NEVER, true);
-    self->sleeps = false;
+        return thread_wait_for(self, what, VTHREAD_NEVER, true);
+    /* Relaxed: published with the wait. */
+    atomic_store_explicit(&self->waits_for, (uint8_t)what,
+                          memory_order_relaxed);
     return (int)continuation_yield(&self->continuation,
                                    THREAD_WAITING | THREAD_CANCELLABLE);
 }

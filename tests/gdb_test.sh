@@ -142,8 +142,8 @@ look_at_hello() { # MODE
     claim "$1: in its function: that, main, the base" in_greet
     claim "$1: every walk ends at a base" all_end
     claim "$1: to a new thread" all_have 1 switch_base 10
-    claim "$1: from the thread" all_have 2 "vthread_sleep.* $greet" 15
-    claim "$1: to the thread again" all_have 3 "vthread_sleep.* $greet" 8
+    claim "$1: from the thread" all_have 2 "sleep.* $greet" 15
+    claim "$1: to the thread again" all_have 3 "sleep.* $greet" 8
     claim "$1: away for good" all_have 4 "finish thread_main switch_base" 1
     claim "$1: to a new thread, the carrier's side" carrier_has 1 15
     claim "$1: from the thread, the carrier's side" carrier_has 2 8
