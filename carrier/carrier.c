@@ -130,21 +130,24 @@ static uint32_t tasks_of(const struct carrier *c, uint32_t work_ns)
 /* The carrier has had nothing to do, and has something now. */
 static void begin_stretch(struct carrier *c)
 {
-    c->stretch_ns = clock_now_ns();
-    c->stretch_tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
+    c->stretch_ns = c->measured_ns = clock_now_ns();
+    c->measured_tick = carrier_tick(c);
     c->backlog_worth = tasks_of(c, BURST_WORTH_NS);
 }
 
-/* Learns from the stretch so far how long a task takes. */
+/* Learns from the tasks since the last look how long one takes; half of what
+ * it knew before stays. */
 static void measure_stretch(struct carrier *c, uint64_t now, uint32_t tick)
 {
-    uint64_t length_ns = now - c->stretch_ns;
-    uint32_t tasks = tick - c->stretch_tick;
+    uint64_t length_ns = now - c->measured_ns;
+    uint32_t tasks = tick - c->measured_tick;
     if (tasks > 0 && length_ns / tasks < BURST_WORTH_NS)
         c->task_ns = (c->task_ns + (uint32_t)(length_ns / tasks) + 1) / 2;
     else
         c->task_ns = BURST_WORTH_NS;
-    c->backlog_worth = tasks_of(c, length_ns < BURST_WORTH_NS
+    c->measured_ns = now;
+    c->measured_tick = tick;
+    c->backlog_worth = tasks_of(c, now - c->stretch_ns < BURST_WORTH_NS
                                        ? BURST_WORTH_NS
                                        : LASTING_WORTH_NS);
 }

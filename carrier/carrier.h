@@ -27,8 +27,9 @@ struct carrier {
     struct task *bound_first;   /* O: tasks only for this carrier, */
     struct task *bound_last;    /* O: oldest first */
     uint64_t polled_ns;         /* O: when it last polled */
-    uint64_t stretch_ns;        /* O: since when it has had tasks, */
-    uint32_t stretch_tick;      /* O: and what tick was then */
+    uint64_t stretch_ns;        /* O: since when it has had tasks */
+    uint64_t measured_ns;       /* O: when it measured them last, */
+    uint32_t measured_tick;     /* O: and what tick was then */
     uint32_t task_ns;           /* O: how long its tasks take, on average */
     uint32_t backlog_worth;     /* O: more tasks than that in its queue are
                                    worth the waking of another carrier */
