@@ -130,7 +130,11 @@ int vthread_semaphore_trywait(vthread_semaphore_t *semaphore)
     int err = check(s, "vthread_semaphore_trywait");
     if (err != 0 || take(s))
         return err;
-    return look(s) & BUSY && take_or_join(s, NULL) ? 0 : EAGAIN;
+    /* Neither permits nor BUSY, at one moment: there are none.  After BUSY
+     * there may be some again. */
+    uint32_t word = look(s);
+    return (word >= PERMIT || word & BUSY) && take_or_join(s, NULL) ? 0
+                                                                    : EAGAIN;
 }
 
 /* ---- Giving ------------------------------------------------------------- */

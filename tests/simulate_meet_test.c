@@ -131,6 +131,27 @@ static void *tries_to_take(void *number)
     return number;
 }
 
+/* There are permits all the time, so none of them is refused. */
+static void all_permits(void)
+{
+    forget();
+    simulate_expect(vthread_semaphore_init(&semaphore, VTHREAD_SEMAPHORE_MAX)
+                    == 0);
+}
+
+static void *takes_one_of_many(void *number)
+{
+    simulate_expect(vthread_semaphore_trywait(&semaphore) == 0);
+    return number;
+}
+
+static void *posts_if_there_is_room(void *number)
+{
+    int err = vthread_semaphore_post(&semaphore);
+    simulate_expect(err == 0 || err == EOVERFLOW);
+    return number;
+}
+
 static void permits_conserved(void)
 {
     uint32_t left = 9;
@@ -488,6 +509,9 @@ static const struct {
      0},
     {PROGRAM("semaphore_try", permits_conserved, tries_to_take, posts,
              tries_to_take),
+     2},
+    {{.name = "semaphore_try_many", .begin = all_permits,
+      .threads = {takes_one_of_many, posts_if_there_is_room}},
      2},
     {{.name = "semaphore_lock", .begin = one_permit, .end = permits_conserved,
       .threads = {takes_and_posts, takes_and_posts}},
