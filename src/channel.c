@@ -445,31 +445,56 @@ int vthread_channel_tryreceive(vthread_channel_t *c, void *value)
 
 /* ---- Closing, looking --------------------------------------------------- */
 
-/* One at a time, so that nobody spins for as long as thousands take. */
-static bool dismiss_one(struct vthread_channel *c, int which)
+/* Those who wait when the channel is closed, in two chains. */
+struct dismissed {
+    struct thread *threads;       /* by wait_next */
+    struct multiwait_node *nodes; /* by next; their waits are claimed */
+};
+
+/* All who wait at that side.  Nodes that are not claimed are not touched
+ * after the lock is gone. */
+static struct dismissed take_all(struct channel_side *side)
 {
-    spin_lock_acquire(&c->lock);
-    struct channel_peer peer = take_peer(c, which);
-    if (peer.thread)
-        *peer.outcome = EPIPE;
-    spin_lock_release(&c->lock);
-    if (peer.thread)
-        thread_wake(peer.thread);
-    return peer.thread != NULL;
+    struct dismissed all = {.threads = waitlist_take_all(&side->threads)};
+    struct multiwait_node **link = &all.nodes, *node;
+    while ((node = multiwait_take_first(&side->nodes)) != NULL)
+        if (multiwait_claim(node, true)) {
+            node->outcome = EPIPE;
+            *link = node;
+            link = &node->next;
+        }
+    *link = NULL;
+    return all;
 }
 
+/* A thread and its node are gone when it has been woken. */
+static void dismiss(struct dismissed all)
+{
+    for (struct thread *t = all.threads, *next; t; t = next) {
+        next = waitlist_chain_next(t);
+        t->wait_next = EPIPE; /* its outcome */
+        thread_wake(t);
+    }
+    for (struct multiwait_node *node = all.nodes, *next; node; node = next) {
+        next = node->next;
+        thread_wake(node->wait->thread);
+    }
+}
+
+/* All in one step, and the lock's release is the last touch: whoever gets
+ * EPIPE, having waited or not, may destroy the channel. */
 int vthread_channel_close(vthread_channel_t *c)
 {
     thread_refuse_child();
     spin_lock_acquire(&c->lock);
     bool was_closed = c->is_closed;
     c->is_closed = true;
+    struct dismissed senders = take_all(&c->sides[SENDERS]);
+    struct dismissed receivers = take_all(&c->sides[RECEIVERS]);
     spin_lock_release(&c->lock);
-    if (was_closed)
-        return EPIPE;
-    while (dismiss_one(c, SENDERS) || dismiss_one(c, RECEIVERS))
-        continue;
-    return 0;
+    dismiss(senders);
+    dismiss(receivers);
+    return was_closed ? EPIPE : 0;
 }
 
 size_t vthread_channel_length(vthread_channel_t *c)

@@ -178,6 +178,28 @@ static void *closes(void *number)
     return number;
 }
 
+/* As the example at the head of the public header. */
+static void *receives_and_destroys(void *number)
+{
+    receives_until_closed(number);
+    simulate_expect(vthread_channel_destroy(channels[0]) == 0);
+    return number;
+}
+
+static void *selects_and_destroys(void *number)
+{
+    struct value value;
+    vthread_select_case_t cases[] = {
+        {.channel = channels[1], .op = VTHREAD_SELECT_RECEIVE, .value = &value},
+        {.channel = channels[0], .op = VTHREAD_SELECT_RECEIVE, .value = &value},
+    };
+    size_t chosen = 9;
+    simulate_expect(vthread_select(cases, 2, &chosen) == 0);
+    simulate_expect(chosen == 1 && cases[1].result == EPIPE);
+    simulate_expect(vthread_channel_destroy(channels[0]) == 0);
+    return number;
+}
+
 /* The interrupt is seen here, or afterwards. */
 static void was_interrupted(int err)
 {
@@ -450,6 +472,11 @@ static void *awaits_race_until(void *number)
     return number;
 }
 
+static void first_is_gone(void)
+{
+    simulate_expect(vthread_channel_destroy(channels[1]) == 0);
+}
+
 static void set_once(void)
 {
     simulate_expect(sent == 1);
@@ -486,6 +513,10 @@ static const struct {
       .threads = {receives_until_closed, sends_unless_closed, closes}}, 1},
     {{.name = "channel_close_send", RENDEZVOUS,
       .threads = {sends_unless_closed, sends_unless_closed, closes}}, 1},
+    {{.name = "channel_close_destroy", .begin = open_rendezvous,
+      .end = first_is_gone, .threads = {receives_and_destroys, closes}}, 2},
+    {{.name = "select_close_destroy", .begin = open_rendezvous,
+      .end = first_is_gone, .threads = {selects_and_destroys, closes}}, 2},
     {{.name = "channel_cancel_receive", RENDEZVOUS,
       .threads = {receives_or_canceled, sends_until, interrupts_first}}, 0},
     {{.name = "channel_cancel_send", RENDEZVOUS,

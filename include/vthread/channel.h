@@ -59,7 +59,8 @@ VTHREAD_API int vthread_channel_create(vthread_channel_t **channel,
  * Returns   0; EBUSY when a thread waits for it or a select is not done with
  *           it yet; then nothing happens.
  * Blocks    never.
- * Requires  no other thread is in a call for this channel or makes one.
+ * Requires  no other thread makes a call for this channel or is in one, but
+ *           for a vthread_channel_close that the caller has seen as EPIPE.
  */
 VTHREAD_API int vthread_channel_destroy(vthread_channel_t *channel);
 
@@ -114,7 +115,9 @@ VTHREAD_API int vthread_channel_tryreceive(vthread_channel_t *channel,
 
 /*
  * Closes the channel: no more sends.  What is in the buffer can be received
- * still.  Everybody who waits, and every select that waits, gets EPIPE.
+ * still.  Everybody who waits, and every select that waits, gets EPIPE; the
+ * call that closes the channel does not touch it afterwards, so the last one
+ * that gets EPIPE may destroy it, though the call has not returned.
  *
  * Returns  0; EPIPE if it is closed already.
  * Blocks   never.
