@@ -158,6 +158,9 @@ static void returns(struct child *c, int error)
         is_enough = judge(s, c);
     if (is_enough)
         scope_cancel(s, 0); /* the outcome has been decided */
+    /* What attr->decide has left behind: its scopes end before this one. */
+    if (unlikely(s->policy == VTHREAD_SCOPE_CUSTOM))
+        thread_finish(thread_self());
 }
 
 void *scope_child_returns(struct thread *self, int error)

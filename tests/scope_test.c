@@ -327,6 +327,54 @@ static void *decides_by_exit(void *arg)
     return arg;
 }
 
+static _Atomic int living, cleaned;
+
+static int lives_long(const void *args, void *result)
+{
+    (void)args, (void)result;
+    living++;
+    while (vthread_park() != ECANCELED)
+        continue;
+    living--;
+    return 0;
+}
+
+static void cleans(void *arg)
+{
+    (void)arg;
+    cleaned++;
+}
+
+static bool leaves_things_behind(void *arg, uint32_t task, int error,
+                                 int *outcome)
+{
+    (void)arg, (void)task, (void)error, (void)outcome;
+    require(vthread_cleanup_push(cleans, NULL) == 0);
+    vthread_scope_t *s = open_scope();
+    require(vthread_scope_fork(s, NULL, lives_long, NULL, 0, 0) == 0);
+    vthread_yield();
+    return false;
+}
+
+static void *closes_what_decide_left(void *arg)
+{
+    cleaned = 0;
+    vthread_scope_t *s = open_attr((vthread_scope_attr_t){
+        .policy = VTHREAD_SCOPE_CUSTOM, .decide = leaves_things_behind});
+    for (int i = 0; i < 5; i++)
+        fork_number(s, doubles, i);
+    require(vthread_scope_join(s) == 0);
+    require(living == 0 && cleaned == 5);
+    close_scope(s);
+    return arg;
+}
+
+START_TEST(what_decide_leaves_behind_ends_with_the_child)
+{
+    on_both_kinds(closes_what_decide_left);
+}
+END_TEST
+
 START_TEST(exit_in_decide_leaves_the_turn_to_the_next)
 {
     on_both_kinds(decides_by_exit);
@@ -552,6 +600,7 @@ int main(void)
     tcase_add_test(cases, wait_all_goes_on_after_an_error);
     tcase_add_test(cases, a_policy_of_ones_own);
     tcase_add_test(cases, exit_in_decide_leaves_the_turn_to_the_next);
+    tcase_add_test(cases, what_decide_leaves_behind_ends_with_the_child);
     tcase_add_test(cases, a_child_that_exits_returns_what_it_passes);
 
     cases = new_case(suite, "leaving");
