@@ -107,20 +107,19 @@ static struct block *make_block(void)
     return own->block;
 }
 
-/* Pinned, so the OS thread stays the same. */
+/* Pinned, so the OS thread stays the same.  Nothing is kept while the
+ * constructor runs, for it may end the thread. */
 static struct value *make_value(vthread_carrier_local_t *local)
 {
     struct block *block = make_block();
-    struct value *value = block ? memory_alloc(sizeof *value) : NULL;
+    void *pointer = block ? local->constructor(local->arg) : NULL;
+    struct value *value = pointer ? memory_alloc(sizeof *value) : NULL;
+    if (pointer && !value && local->destructor)
+        local->destructor(pointer);
     if (!value)
         return NULL;
-    *value = (struct value){.local = local,
-                            .block = block,
-                            .pointer = local->constructor(local->arg)};
-    if (!value->pointer) {
-        memory_free(value);
-        return NULL;
-    }
+    *value = (struct value){.local = local, .block = block,
+                            .pointer = pointer};
     os_lock_acquire(&lock);
     value->next = local->values;
     value->link = &local->values;

@@ -94,8 +94,10 @@ int vthread_key_create(vthread_key_t *key, void (*destructor)(void *value))
     os_lock_acquire(&lock);
     uint32_t index = find_free();
     if (index < VTHREAD_KEYS_MAX) {
+        /* Release: who reads it sees that the slot was free before; pairs
+         * with the fence in take. */
         atomic_store_explicit(&slots[index].destructor, destructor,
-                              memory_order_relaxed);
+                              memory_order_release);
         *key = (uint64_t)next_generation(index) << 32 | (index + 1);
     }
     os_lock_release(&lock);
@@ -183,7 +185,8 @@ static void *take(struct thread_extra *extra, uint32_t index,
     *destructor = atomic_load_explicit(&slots[index].destructor,
                                        memory_order_relaxed);
     /* If the key is being deleted, and its slot used anew, the destructor
-     * may be another's; the fence has the second look see that. */
+     * may be another's; the fence has the second look see that.  Pairs with
+     * the release in vthread_key_create. */
     atomic_thread_fence(memory_order_acquire);
     if (!*destructor || generation_at(index) != value->generation)
         return NULL;
