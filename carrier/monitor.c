@@ -23,6 +23,7 @@
 #define INTERVAL_MAX_NS 10000000
 #define INTERVAL_AWAKE_MAX_NS 1000000
 #define QUIET_LOOKS_MAX 20
+#define BACKLOG_NS 1000000
 #define LOOK_MAX_NS (2 * (uint64_t)INTERVAL_MAX_NS)
 
 /* Wakes a sleeper that will poll and look for work, whether or not all
@@ -52,7 +53,7 @@ struct memory {
     uint64_t looked_ns;
     struct {
         uint32_t tick;
-        bool is_same;        /* the tick, at the last two looks */
+        uint32_t ran;        /* tasks begun between the last two looks */
         uint64_t held_ns;    /* see struct pool_stuck */
         uint64_t starved_ns;
     } carriers[POOL_MAX_CARRIERS];
@@ -71,7 +72,7 @@ static uint64_t note_ticks(struct pool *pool, struct memory *last)
     unsigned count = pool_carrier_count(pool);
     for (unsigned i = 0; i < count; i++) {
         uint32_t tick = carrier_tick(pool_carrier(pool, i));
-        last->carriers[i].is_same = tick == last->carriers[i].tick;
+        last->carriers[i].ran = tick - last->carriers[i].tick;
         last->carriers[i].tick = tick;
     }
     return elapsed_ns;
@@ -127,7 +128,7 @@ static void tell_stuck(struct pool *pool, struct memory *last,
     for (unsigned i = 0; i < count; i++) {
         struct carrier *c = pool_carrier(pool, i);
         unsigned waiting = shared + bound_waiting(c);
-        bool is_same = last->carriers[i].is_same;
+        bool is_same = last->carriers[i].ran == 0;
         uint64_t *held_ns = &last->carriers[i].held_ns;
         uint64_t *starved_ns = &last->carriers[i].starved_ns;
         *held_ns = is_same ? *held_ns + elapsed_ns : 0;
@@ -144,23 +145,28 @@ static void tell_stuck(struct pool *pool, struct memory *last,
 
 /* ---- Work that is left undone ------------------------------------------- */
 
-/* A carrier goes on and on with one task, while others wait behind it. */
-static bool is_stuck(struct carrier *c, bool is_same_tick)
+/* A carrier goes on and on with one task, while others wait behind it; or
+ * those in its queues would take it longer than BACKLOG_NS, at the pace of
+ * the time since the last look.  What it thinks a backlog is worth
+ * (carrier.c) it has learnt from tasks that may have been much shorter. */
+static bool is_stuck(struct carrier *c, uint32_t ran, uint64_t elapsed_ns)
 {
-    return is_same_tick
-           && (atomic_load_explicit(&c->next, memory_order_relaxed)
-               || !deque_is_empty(&c->queue)
-               || !deque_is_empty(&c->forked)
-               || !submission_is_empty(&c->handed));
+    uint64_t backlog = deque_length(&c->queue) + deque_length(&c->forked);
+    if (backlog * elapsed_ns > ran * (uint64_t)BACKLOG_NS)
+        return true;
+    return ran == 0
+           && (backlog > 0 || !submission_is_empty(&c->handed)
+               || atomic_load_explicit(&c->next, memory_order_relaxed));
 }
 
-static bool is_any_stuck(struct pool *pool, struct memory *last)
+static bool is_any_stuck(struct pool *pool, struct memory *last,
+                         uint64_t elapsed_ns)
 {
     bool is_any = false;
     unsigned count = pool_carrier_count(pool);
     for (unsigned i = 0; i < count; i++) {
         struct carrier *c = pool_carrier(pool, i);
-        is_any |= is_stuck(c, last->carriers[i].is_same);
+        is_any |= is_stuck(c, last->carriers[i].ran, elapsed_ns);
     }
     return is_any;
 }
@@ -183,9 +189,10 @@ static bool poll_instead(struct pool *pool)
 
 /* Work that a carrier could do, were it awake.  With all places taken it
  * could not. */
-static bool is_work_left(struct pool *pool, struct memory *last)
+static bool is_work_left(struct pool *pool, struct memory *last,
+                         uint64_t elapsed_ns)
 {
-    bool is_left = is_any_stuck(pool, last)
+    bool is_left = is_any_stuck(pool, last, elapsed_ns)
                    || !submission_is_empty(&pool->submissions);
     return is_left
            && atomic_load_explicit(&pool->awake, memory_order_relaxed)
@@ -198,7 +205,7 @@ static bool look(struct pool *pool, struct memory *last)
     uint64_t elapsed_ns = note_ticks(pool, last);
     if (pool->stuck_ns > 0)
         tell_stuck(pool, last, elapsed_ns);
-    bool needs_carrier = is_work_left(pool, last);
+    bool needs_carrier = is_work_left(pool, last, elapsed_ns);
     bool polled = has_polled(pool, last);
     bool had_events = !polled && poll_instead(pool);
     bool is_time_kept
