@@ -7,8 +7,8 @@
 # stacks).
 # shellcheck disable=SC2034
 packages=(build-essential autoconf automake libtool pkg-config
-    libffi-dev libgc-dev libhttp-parser-dev check valgrind
-    libunwind-dev libdw-dev curl gdb spin)
+    libffi-dev libgc-dev libhttp-parser-dev nettle-dev zlib1g-dev
+    check valgrind libunwind-dev libdw-dev curl gdb spin)
 
 logs=$top/build/logs
 
