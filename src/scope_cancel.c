@@ -91,12 +91,12 @@ static void *watch(void *scope)
     return NULL;
 }
 
+/* On the owner's scheduler: children that compute keep all the carriers of
+ * theirs until they are told. */
 static int start_watchdog(vthread_scope_t *s)
 {
-    const vthread_scope_attr_t *attr = &s->options->attr;
-    vthread_attr_t watchdog = {.name = "scope deadline",
-                               .scheduler = attr->children.scheduler};
-    if (attr->deadline_ns <= clock_now_ns()) {
+    vthread_attr_t watchdog = {.name = "scope deadline"};
+    if (s->options->attr.deadline_ns <= clock_now_ns()) {
         scope_cancel(s, ETIMEDOUT);
         return ECANCELED;
     }

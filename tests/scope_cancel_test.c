@@ -193,6 +193,37 @@ START_TEST(a_deadline_comes_while_the_owner_computes)
 }
 END_TEST
 
+static int computes(const void *args, void *result)
+{
+    (void)args, (void)result;
+    while (vthread_testcancel() == 0)
+        continue;
+    return ECANCELED;
+}
+
+/* The child keeps the only carrier of its scheduler. */
+static void *has_a_child_that_computes(void *arg)
+{
+    vthread_scheduler_t *cpu = scheduler_of(1);
+    int err;
+    do {
+        vthread_scope_t *s = open_attr((vthread_scope_attr_t){
+            .deadline_ns = vthread_after(20 * VTHREAD_MS),
+            .children = {.scheduler = cpu}});
+        err = vthread_scope_fork(s, NULL, computes, NULL, 0, 0);
+        require(vthread_scope_join(s) == ETIMEDOUT);
+        close_scope(s);
+    } while (err != 0); /* the deadline was first */
+    shut_down(cpu);
+    return arg;
+}
+
+START_TEST(a_deadline_reaches_children_that_keep_all_their_carriers)
+{
+    on_both_kinds(has_a_child_that_computes);
+}
+END_TEST
+
 static void *is_in_time(void *arg)
 {
     vthread_scope_t *s = open_until(vthread_after(600 * VTHREAD_SECOND));
@@ -440,6 +471,8 @@ int main(void)
     cases = new_case(suite, "deadlines");
     tcase_add_test(cases, a_deadline_cancels_all_that_is_below);
     tcase_add_test(cases, a_deadline_comes_while_the_owner_computes);
+    tcase_add_test(cases,
+                   a_deadline_reaches_children_that_keep_all_their_carriers);
     tcase_add_test(cases,
                    a_deadline_that_does_not_come_leaves_nothing_behind);
 
