@@ -26,6 +26,8 @@
  * - Platform threads (those of pthread_create, and main) may call
  *   everything.  Where a virtual thread would park, a platform thread
  *   sleeps in the kernel.
+ * - The process ends when main returns, whatever virtual threads are left:
+ *   join them, or wait otherwise.
  * - Deadlines are absolute times of vthread_now(), in nanoseconds;
  *   VTHREAD_NEVER means none.  A deadline in the past makes a call that
  *   would have to wait return ETIMEDOUT at once.
@@ -158,7 +160,8 @@ VTHREAD_API bool vthread_is_virtual(void);
  * Ends the calling virtual thread with that result, from any depth.
  * Frames are dropped, not unwound; cleanup handlers run, open scopes are
  * closed, values of keys destroyed.  On a platform thread: pthread_exit
- * after these.
+ * after these.  Not for main, which should wait and return: carriers stay,
+ * and block signals, so without main only SIGKILL ends the process.
  */
 VTHREAD_API _Noreturn void vthread_exit(void *result);
 
@@ -221,8 +224,13 @@ VTHREAD_API bool vthread_interrupted(void);
 /*
  * Keeps the calling thread on its OS thread until the matching unpin: a
  * wait then blocks the carrier too, and a spare one takes its place.  Calls
- * nest.  Unpin without pin returns EPERM.  For code that depends on the OS
- * thread: thread-locals, pthread_self, locks that others see.
+ * nest.  For code that depends on the OS thread: thread-locals,
+ * pthread_self, locks that others see.
+ *
+ * Returns  0; pin: EAGAIN after 65,535 calls without unpin, ENOMEM on a
+ *          platform thread whose first call this is; unpin: EPERM without
+ *          pin.
+ * Blocks   never.
  */
 VTHREAD_API int vthread_pin(void);
 VTHREAD_API int vthread_unpin(void);

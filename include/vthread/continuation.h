@@ -4,7 +4,7 @@
  * A continuation is a function that can stop in the middle and go on
  * later, on the same OS thread or on another.  No scheduler is involved:
  * whoever runs it decides when.  For generators, and for language virtual
- * machines that bring a scheduler of their own.
+ * machines that bring a scheduler of their own; threads need none of it.
  *
  *     static const char numbers[] = "numbers";   // a scope: any address
  *     static void count(void *out)

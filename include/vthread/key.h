@@ -11,8 +11,8 @@
  *     if (!b && (b = malloc(sizeof *b)) != NULL)
  *         err = vthread_key_set(cache, b);
  *
- * A thread that uses keys pays 16 bytes for each; one that does not pays
- * nothing.  At the end of a thread the destructors of its values run on its
+ * A thread that sets a value pays some 16 bytes for each key that there is,
+ * used by it or not; one that sets none pays nothing.  At the end of a thread the destructors of its values run on its
  * own stack, and may wait (see vthread/cancel.h for the order).  Key 0 is
  * never valid.
  *

@@ -6,6 +6,7 @@
  * wait has returned last.
  *
  *     vthread_latch_t *done = calloc(1, sizeof *done);
+ *     vthread_attr_t detached = {.flags = VTHREAD_DETACHED};
  *     for (int i = 0; i < n; i++) {
  *         vthread_latch_add(done, 1);
  *         vthread_create(NULL, &detached, work, done);

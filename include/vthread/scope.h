@@ -111,9 +111,11 @@ VTHREAD_API int vthread_scope_open(vthread_scope_t **scope,
  * child ends, so a scope may go on for ever.
  *
  * Returns  0; ECANCELED once the scope is cancelled; EPERM when the caller
- *          is neither the owner nor a child of this scope; EINVAL; EFAULT
- *          when a word of args points into a stack that others share; ENOMEM;
- *          EAGAIN when no OS thread can be had or the scheduler shuts down.
+ *          is neither the owner nor a child of this scope; EINVAL without fn,
+ *          without args where args_bytes is not 0, or for sizes out of all
+ *          reason; EFAULT when a word of args points into a stack that
+ *          others share; ENOMEM; EAGAIN when no OS thread can be had or the
+ *          scheduler shuts down.
  * Blocks   never; not a cancellation point.
  * Orders   what the caller did before happens before fn.
  * Source   java.util.concurrent.StructuredTaskScope.
