@@ -12,9 +12,9 @@
  *         err = vthread_key_set(cache, b);
  *
  * A thread that sets a value pays some 16 bytes for each key that there is,
- * used by it or not; one that sets none pays nothing.  At the end of a thread the destructors of its values run on its
- * own stack, and may wait (see vthread/cancel.h for the order).  Key 0 is
- * never valid.
+ * used by it or not; one that sets none pays nothing.  At the end of a
+ * thread the destructors of its values run on its own stack, and may wait
+ * (see vthread/cancel.h for the order).  Key 0 is never valid.
  *
  * Before choosing this: a value that children should see is a scoped value
  * (vthread/scoped_value.h); a cache that is too dear to have once for each
