@@ -119,10 +119,15 @@ static _Noreturn void usage(const char *about,
 {
     printf("usage: %s [--quick]", program_invocation_short_name);
     for (const struct bench_option *o = options; o->name != NULL; o++)
-        printf(" [--%s N]", o->name);
+        printf(" [--%s %s]", o->name, o->words ? "WORD" : "N");
     printf("\n%s\n  --quick  fewer samples\n", about);
-    for (const struct bench_option *o = options; o->name != NULL; o++)
-        printf("  --%s N  %s (%lu)\n", o->name, o->help, *o->value);
+    for (const struct bench_option *o = options; o->name != NULL; o++) {
+        if (o->words)
+            printf("  --%s WORD  %s (%s)\n", o->name, o->help,
+                   o->words[*o->value]);
+        else
+            printf("  --%s N  %s (%lu)\n", o->name, o->help, *o->value);
+    }
     exit(status);
 }
 
@@ -137,12 +142,28 @@ static const struct bench_option *find(const struct bench_option *options,
     return NULL;
 }
 
+/* False if that is no value for it. */
+static bool set(const struct bench_option *option, const char *value)
+{
+    char *end = NULL;
+
+    if (option->words == NULL) {
+        *option->value = strtoul(value, &end, 10);
+        return end != value && *end == '\0';
+    }
+    for (unsigned long i = 0; option->words[i] != NULL; i++)
+        if (strcmp(option->words[i], value) == 0) {
+            *option->value = i;
+            return true;
+        }
+    return false;
+}
+
 void bench_parse(int argc, char **argv, const char *about,
                  const struct bench_option *options)
 {
     for (int i = 1; i < argc; i++) {
         const struct bench_option *option = find(options, argv[i]);
-        char *end = NULL;
 
         if (strcmp(argv[i], "--help") == 0)
             usage(about, options, 0);
@@ -150,9 +171,7 @@ void bench_parse(int argc, char **argv, const char *about,
             bench_is_quick = true;
             continue;
         }
-        if (option != NULL && i + 1 < argc)
-            *option->value = strtoul(argv[++i], &end, 10);
-        if (end == NULL || end == argv[i] || *end != '\0')
+        if (option == NULL || i + 1 == argc || !set(option, argv[++i]))
             usage(about, options, 2);
     }
 }

@@ -47,11 +47,13 @@ void bench_set_pair(double ns);
 
 /* ---- Options ------------------------------------------------------------ */
 
-/* --name VALUE, a number. */
+/* --name VALUE: a number, or, where there are words, one of them, whose index
+ * is the value. */
 struct bench_option {
     const char *name;
     unsigned long *value;
     const char *help;
+    const char *const *words; /* ends with NULL; or NULL: none */
 };
 
 /* --quick: fewer samples, the same work. */

@@ -168,8 +168,8 @@ static void report(const char *format, unsigned long number,
 int main(int argc, char **argv)
 {
     const struct bench_option options[] = {
-        {"carriers", &carriers, "carriers"},
-        {"channels", &channels, "channels of a select, 64 at most"},
+        {"carriers", &carriers, "carriers", NULL},
+        {"channels", &channels, "channels of a select, 64 at most", NULL},
         {0}};
 
     bench_parse(argc, argv, "A round trip through channels, in ns.", options);

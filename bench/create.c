@@ -48,7 +48,7 @@ int main(int argc, char **argv)
 {
     unsigned long carriers = 1;
     const struct bench_option options[] = {
-        {"carriers", &carriers, "carriers of the scheduler"}, {0}};
+        {"carriers", &carriers, "carriers of the scheduler", NULL}, {0}};
     static struct bench_samples samples;
     char name[64];
 

@@ -113,11 +113,12 @@ static void report(unsigned carriers, const struct figures *f)
 int main(int argc, char **argv)
 {
     const struct bench_option options[] = {
-        {"connections", &connections, "connections"},
-        {"clients", &clients, "client processes"},
-        {"message", &message, "bytes of a message"},
-        {"buffer", &buffer, "bytes of the servers' buffers"},
-        {"window", &window_ms, "ms that are counted in each turn; 0: choose"},
+        {"connections", &connections, "connections", NULL},
+        {"clients", &clients, "client processes", NULL},
+        {"message", &message, "bytes of a message", NULL},
+        {"buffer", &buffer, "bytes of the servers' buffers", NULL},
+        {"window", &window_ms, "ms that are counted in each turn; 0: choose",
+         NULL},
         {0}};
     static struct figures figures[SERVERS];
 

@@ -56,8 +56,8 @@ static void report(unsigned carriers)
 int main(int argc, char **argv)
 {
     const struct bench_option options[] = {
-        {"connections", &connections, "connections"},
-        {"buffer", &buffer, "bytes of a thread's buffer"},
+        {"connections", &connections, "connections", NULL},
+        {"buffer", &buffer, "bytes of a thread's buffer", NULL},
         {0}};
 
     bench_parse(argc, argv, "Memory of idle connections.", options);

@@ -67,8 +67,8 @@ static void *take_time(void *out)
 int main(int argc, char **argv)
 {
     const struct bench_option options[] = {
-        {"threads", &threads, "threads that lock and unlock"},
-        {"carriers", &carriers, "carriers of the scheduler"},
+        {"threads", &threads, "threads that lock and unlock", NULL},
+        {"carriers", &carriers, "carriers of the scheduler", NULL},
         {0}};
     static struct bench_samples samples;
     char name[64];

@@ -84,7 +84,7 @@ int main(int argc, char **argv)
 {
     unsigned long pairs = 1000000;
     const struct bench_option options[] = {
-        {"pairs", &pairs, "resume + yield in a sample"}, {0}};
+        {"pairs", &pairs, "resume + yield in a sample", NULL}, {0}};
     vthread_continuation_attr_t attr = {.scope = scope};
     struct bench_samples naked = {0}, engine = {0};
     vthread_continuation_t *c;

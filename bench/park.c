@@ -264,9 +264,9 @@ static void measure_wake(void)
 int main(int argc, char **argv)
 {
     const struct bench_option options[] = {
-        {"count", &count, "threads"},
-        {"depth", &depth, "frames of 64 bytes below the entry function"},
-        {"carriers", &carriers, "carriers; 0: as many as processors"},
+        {"count", &count, "threads", NULL},
+        {"depth", &depth, "frames of 64 bytes below the entry function", NULL},
+        {"carriers", &carriers, "carriers; 0: as many as processors", NULL},
         {0}};
 
     bench_parse(argc, argv,

@@ -166,10 +166,10 @@ static void measure_sleepers(void)
 int main(int argc, char **argv)
 {
     const struct bench_option options[] = {
-        {"pending", &pending, "other timers for timer.cancel.N"},
-        {"sleepers", &sleepers, "threads that sleep"},
-        {"sleeps", &sleeps, "times that each sleeps 1 ms"},
-        {"carriers", &carriers, "for them; 0: as many as processors"},
+        {"pending", &pending, "other timers for timer.cancel.N", NULL},
+        {"sleepers", &sleepers, "threads that sleep", NULL},
+        {"sleeps", &sleeps, "times that each sleeps 1 ms", NULL},
+        {"carriers", &carriers, "for them; 0: as many as processors", NULL},
         {0}};
     static struct rounds alone, among_others;
     char name[64];

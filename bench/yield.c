@@ -76,7 +76,7 @@ static void *take_time(void *out)
 int main(int argc, char **argv)
 {
     const struct bench_option options[] = {
-        {"threads", &threads, "threads that yield"}, {0}};
+        {"threads", &threads, "threads that yield", NULL}, {0}};
     static struct bench_samples samples;
     char name[64];
 
