@@ -231,7 +231,9 @@ static void *unparks_at_random(void *arg)
     }
     atomic_store(&p->stop, 1);
     atomic_fetch_add(&p->tokens, 1);
-    ck_assert_int_eq(vthread_unpark(p->handle), 0);
+    /* A platform thread may have timed out, seen the stop and ended. */
+    int err = vthread_unpark(p->handle);
+    ck_assert(err == 0 || err == ESRCH);
     return NULL;
 }
 
