@@ -25,14 +25,14 @@
  * leaves just the 1, it wakes the owner.  After the last subtraction nobody
  * but the owner touches the scope, so it may be freed at once.
  *
- * Cancel reaches everything below.  Whoever sets is_cancelled first (and
+ * Cancel reaches everything below.  Whoever sets `cancelled` first (and
  * nobody else, ever) walks: under the scope's lock its children are
  * cancelled, by handle, and the scopes that they have open are marked and
  * put on the walker's list; then these are walked.  A list, not recursion:
  * scopes may nest deeper than a stack is.  A scope on the list is kept by a
  * reference, for its owner may close it meanwhile.  Nothing slips through:
  *
- *   fork    looks at is_cancelled and links the child under the lock that
+ *   fork    looks at `cancelled` and links the child under the lock that
  *           the walk takes after it has been set
  *   open    links the scope under its parent's lock, then looks at its own
  *           thread's CANCEL, which the walk sets under that lock

@@ -22,17 +22,41 @@ void scope_decide(vthread_scope_t *s, int outcome, uint32_t task)
 
 /* True for the one who is to walk.  For children that have all ended the
  * cancel comes too late to be their outcome. */
-bool scope_mark_cancelled(vthread_scope_t *s, int outcome)
+bool scope_mark_cancelled(vthread_scope_t *s, int reason)
 {
+    int none = 0;
     /* Relaxed: the lock orders it, see scope.c. */
-    if (atomic_exchange_explicit(&s->is_cancelled, true,
-                                 memory_order_relaxed))
+    if (!atomic_compare_exchange_strong_explicit(&s->cancelled, &none, reason,
+                                                 memory_order_relaxed,
+                                                 memory_order_relaxed))
         return false;
     os_lock_acquire(&s->lock);
-    if (living(s) > 0)
-        scope_decide(s, outcome, VTHREAD_SCOPE_NO_TASK);
+    if (living(s) > 0 && reason != SCOPE_DECIDED)
+        scope_decide(s, reason, VTHREAD_SCOPE_NO_TASK);
     os_lock_release(&s->lock);
     return true;
+}
+
+int scope_refuse(vthread_scope_t *s)
+{
+    /* Relaxed: see is_cancelled. */
+    int reason = atomic_load_explicit(&s->cancelled, memory_order_relaxed);
+    if (reason == 0)
+        return 0;
+    if (reason == SCOPE_DECIDED)
+        return ECANCELED;
+    scope_decide(s, reason, VTHREAD_SCOPE_NO_TASK);
+    return reason;
+}
+
+int scope_refuse_early(vthread_scope_t *s)
+{
+    if (!is_cancelled(s))
+        return 0;
+    os_lock_acquire(&s->lock);
+    int err = scope_refuse(s);
+    os_lock_release(&s->lock);
+    return err;
 }
 
 /* Cancels the children, and puts the scopes that they have open on the
@@ -66,9 +90,9 @@ static void walk(vthread_scope_t *s)
     }
 }
 
-void scope_cancel(vthread_scope_t *s, int outcome)
+void scope_cancel(vthread_scope_t *s, int reason)
 {
-    if (scope_mark_cancelled(s, outcome))
+    if (scope_mark_cancelled(s, reason))
         walk(s);
 }
 
@@ -98,7 +122,7 @@ static int start_watchdog(vthread_scope_t *s)
     vthread_attr_t watchdog = {.name = "scope deadline"};
     if (s->options->attr.deadline_ns <= clock_now_ns()) {
         scope_cancel(s, ETIMEDOUT);
-        return ECANCELED;
+        return scope_refuse_early(s);
     }
     return vthread_create(&s->options->watchdog, &watchdog, watch, s);
 }

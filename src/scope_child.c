@@ -157,7 +157,7 @@ static void returns(struct child *c, int error)
     else if (error != 0 || s->policy == VTHREAD_SCOPE_FIRST_SUCCESS)
         is_enough = judge(s, c);
     if (is_enough)
-        scope_cancel(s, 0); /* the outcome has been decided */
+        scope_cancel(s, SCOPE_DECIDED);
     /* What attr->decide has left behind: its scopes end before this one. */
     if (unlikely(s->policy == VTHREAD_SCOPE_CUSTOM))
         thread_finish(thread_self());
@@ -263,7 +263,7 @@ static int take_task(vthread_scope_t *s, struct child *c)
 /* Makes the child known to the scope, if that still takes any. */
 static int admit(vthread_scope_t *s, struct child *c, bool has_task)
 {
-    int err = is_cancelled(s) ? ECANCELED : 0;
+    int err = scope_refuse(s);
     c->task = VTHREAD_SCOPE_NO_TASK;
     if (err == 0 && has_task)
         err = take_task(s, c);
@@ -339,7 +339,9 @@ int vthread_scope_fork(vthread_scope_t *s, uint32_t *task,
     struct thread *self = find_member(s);
     if (!self)
         return EPERM;
-    int err = is_cancelled(s) ? ECANCELED : check_args(self, args, args_bytes);
+    int err = scope_refuse_early(s);
+    if (err == 0)
+        err = check_args(self, args, args_bytes);
     if (err == 0)
         err = scope_ensure_watchdog(s);
     if (err != 0)

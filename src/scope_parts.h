@@ -59,7 +59,7 @@ struct vthread_scope {
     struct os_lock lock;
     _Atomic uint32_t references;   /* A: the owner's, the walkers' */
     _Atomic uint32_t pending;      /* A: see above */
-    _Atomic bool is_cancelled;     /* A */
+    _Atomic int cancelled;         /* A: 0: no; else why: see scope_cancel */
     uint8_t policy;                /* I */
     bool is_decided;               /* L: outcome is what join returns */
     int outcome;                   /* L */
@@ -139,19 +139,27 @@ static inline uint32_t living(vthread_scope_t *s)
 static inline bool is_cancelled(vthread_scope_t *s)
 {
     /* Relaxed: an early answer, or under a lock; see scope.c. */
-    return atomic_load_explicit(&s->is_cancelled, memory_order_relaxed);
+    return atomic_load_explicit(&s->cancelled, memory_order_relaxed) != 0;
 }
 
 /* ---- Parts -------------------------------------------------------------- */
 
 /* scope_cancel.c */
 
-/* Cancels it, unless that has been done; the outcome is what join returns. */
-void scope_cancel(vthread_scope_t *s, int outcome);
+/* Cancels it, unless that has been done; the reason is what join returns:
+ * ECANCELED, ETIMEDOUT, or SCOPE_DECIDED, which says that the policy has
+ * settled that. */
+#define SCOPE_DECIDED (-1)
+void scope_cancel(vthread_scope_t *s, int reason);
 
 /* The first half of that: true for the one who is to see to what is below.
  * For children that have all ended it comes too late to be the outcome. */
-bool scope_mark_cancelled(vthread_scope_t *s, int outcome);
+bool scope_mark_cancelled(vthread_scope_t *s, int reason);
+
+/* Whether a fork comes too late: 0; or why, and that is what join returns,
+ * too, unless it has been decided.  Under the lock, and without. */
+int scope_refuse(vthread_scope_t *s);
+int scope_refuse_early(vthread_scope_t *s);
 
 /* What join returns, unless that has been decided.  Under the lock. */
 void scope_decide(vthread_scope_t *s, int outcome, uint32_t task);

@@ -155,7 +155,8 @@ static vthread_scope_t *open_in_time(child_fn *fn, int64_t number)
         int err = vthread_scope_fork(s, NULL, fn, &number, sizeof number, 0);
         if (err == 0)
             return s;
-        require(err == ECANCELED);
+        require(err == ETIMEDOUT);
+        require(vthread_scope_join(s) == ETIMEDOUT);
         close_scope(s);
     }
 }
@@ -166,7 +167,8 @@ static void *has_a_deadline(void *arg)
     require(vthread_scope_join(s) == ETIMEDOUT);
     require(atomic_load(&ended) == atomic_load(&running));
     require(vthread_scope_fork(s, NULL, has_nothing, NULL, 0, 0)
-            == ECANCELED);
+            == ETIMEDOUT);
+    require(vthread_scope_join(s) == ETIMEDOUT);
     close_scope(s);
     return arg;
 }
@@ -235,7 +237,8 @@ static void *is_in_time(void *arg)
     close_scope(s);
     s = open_until(1);
     require(vthread_scope_fork(s, NULL, has_nothing, NULL, 0, 0)
-            == ECANCELED);
+            == ETIMEDOUT);
+    require(vthread_scope_join(s) == ETIMEDOUT);
     close_scope(s);
     return arg;
 }

@@ -110,7 +110,8 @@ VTHREAD_API int vthread_scope_open(vthread_scope_t **scope,
  * record is kept until the scope is closed; otherwise it is freed when the
  * child ends, so a scope may go on for ever.
  *
- * Returns  0; ECANCELED once the scope is cancelled; EPERM when the caller
+ * Returns  0; ECANCELED once the scope is cancelled, ETIMEDOUT if its
+ *          deadline has done that; EPERM when the caller
  *          is neither the owner nor a child of this scope; EINVAL without fn,
  *          without args where args_bytes is not 0, or for sizes out of all
  *          reason; EFAULT when a word of args points into a stack that
@@ -130,7 +131,8 @@ VTHREAD_API int vthread_scope_fork(vthread_scope_t *scope, uint32_t *task,
  * called again after more forks.
  *
  * Returns  0 or an error as the policy says; ETIMEDOUT if the scope's
- *          deadline has cancelled children, ECANCELED if anything else has;
+ *          deadline has cancelled children or refused one, ECANCELED if
+ *          anything else has;
  *          EPERM unless the caller is the owner.  With the wait itself
  *          cancelled (ECANCELED), or at the deadline of the wait
  *          (ETIMEDOUT), the children go on: join again, or close.
