@@ -20,52 +20,8 @@ for program in "$crawler" "$httpd"; do
     [ -x "$program" ] || { echo "# no $program here"; exit 77; }
 done
 
-work=$(mktemp -d)
-servers=()
-claims=0
-failures=0
-
-cleanup()
-{
-    [ ${#servers[@]} -gt 0 ] && kill -KILL "${servers[@]}" 2>/dev/null
-    rm -rf "$work"
-}
-trap cleanup EXIT
-
-# claim TEXT COMMAND...: one line, whether the command succeeds.
-claim()
-{
-    local text=$1
-    shift
-    claims=$((claims + 1))
-    if "$@" >"$work/claim.log" 2>&1; then
-        echo "ok $claims - $text"
-    else
-        failures=$((failures + 1))
-        echo "not ok $claims - $text"
-        sed 's/^/# /' "$work/claim.log" | head -40
-    fi
-}
-
-# same WANTED GOT
-same()
-{
-    [ "$1" = "$2" ] && return
-    printf 'wanted: %s\ngot:    %s\n' "$1" "$2"
-    return 1
-}
-
-# await COMMAND...: until it succeeds, 20 s at most.
-await()
-{
-    local i
-    for ((i = 0; i < 1000; i++)); do
-        "$@" >/dev/null 2>&1 && return
-        sleep 0.02
-    done
-    echo "waited in vain: $*"
-    return 1
-}
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
 
 # serve DIR: sets pid and url.
 serve()
@@ -318,5 +274,4 @@ test_links
 test_ends
 test_protocol
 test_command_line
-echo "1..$claims"
-[ "$failures" = 0 ]
+end_claims

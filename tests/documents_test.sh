@@ -20,22 +20,8 @@ export LC_ALL=C
 top=$(realpath "${srcdir:-$(dirname "$0")/..}")
 archive=$(realpath "${LIBVTHREAD:-libvthread.a}")
 others=${1:-}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-claims=0
-failures=0
-
-# claim TEXT COMMAND...: one line, whether the command succeeds.
-claim() {
-    claims=$((claims + 1))
-    if "${@:2}" >"$work/claim" 2>&1; then
-        echo "ok $claims - $1"
-    else
-        failures=$((failures + 1))
-        echo "not ok $claims - $1"
-        sed 's/^/# /' "$work/claim" | head -40
-    fi
-}
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
 
 # Writes the blocks of a page to files, and prints for each its number, the
 # line at which it begins, its language, and what else stands there.
@@ -150,5 +136,4 @@ for page in README.md doc/rules.md doc/from-go.md doc/from-java.md \
     check_programs "$page"
     claim "$page: its names are the library's" names_exist "$page"
 done
-echo "1..$claims"
-[ "$failures" = 0 ]
+end_claims

@@ -19,22 +19,8 @@ hello=${HELLO:-examples/hello}
 [ -x "$hello" ] || { echo "# no $hello here"; exit 77; }
 command -v gdb >/dev/null || { echo "# no gdb here"; exit 77; }
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-claims=0
-failures=0
-
-# claim TEXT COMMAND...: one line, whether the command succeeds.
-claim() {
-    claims=$((claims + 1))
-    if "${@:2}" >"$work/claim"; then
-        echo "ok $claims - $1"
-    else
-        failures=$((failures + 1))
-        echo "not ok $claims - $1"
-        sed 's/^/# /' "$work/claim" | head -40
-    fi
-}
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
 
 # Where it stops is said in a line with @ in front of each walk: in which
 # passage, or that it is greet.
@@ -155,5 +141,4 @@ look_at_hello() { # MODE
 look_at_hello VTHREAD_FREEZE=lazy
 look_at_hello VTHREAD_FREEZE=eager
 look_at_hello VTHREAD_FREEZE=guard
-echo "1..$claims"
-[ "$failures" = 0 ]
+end_claims

@@ -27,40 +27,8 @@ httpd=$(find_httpd) || { echo "# no examples/httpd here"; exit 77; }
 httpd=$(realpath "$httpd")
 command -v curl >/dev/null || { echo "# no curl here"; exit 77; }
 
-work=$(mktemp -d)
-servers=()
-claims=0
-failures=0
-
-cleanup()
-{
-    [ ${#servers[@]} -gt 0 ] && kill -KILL "${servers[@]}" 2>/dev/null
-    rm -rf "$work"
-}
-trap cleanup EXIT
-
-# claim TEXT COMMAND...: one line, whether the command succeeds.
-claim()
-{
-    local text=$1
-    shift
-    claims=$((claims + 1))
-    if "$@" >"$work/claim.log" 2>&1; then
-        echo "ok $claims - $text"
-    else
-        failures=$((failures + 1))
-        echo "not ok $claims - $text"
-        sed 's/^/# /' "$work/claim.log" | head -40
-    fi
-}
-
-# same WANTED GOT
-same()
-{
-    [ "$1" = "$2" ] && return
-    printf 'wanted: %s\ngot:    %s\n' "$1" "$2"
-    return 1
-}
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
 
 # start_server OPTION... : sets pid, port and url; log and errors in files.
 start_server()
@@ -762,5 +730,4 @@ test_stop
 test_limits
 test_walk
 test_command_line
-echo "1..$claims"
-[ "$failures" = 0 ]
+end_claims

@@ -13,44 +13,12 @@ export LC_ALL=C
 
 examples=$(realpath "${EXAMPLES:-${top_builddir:-.}/examples}")
 [ -x "$examples/fan" ] || { echo "# no examples here"; exit 77; }
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
 cd "${srcdir:-$(dirname "$0")/..}" || exit
 
-work=$(mktemp -d)
 tree=$work/tree
-claims=0
-failures=0
-started=()
 programs=(fan limiter hybrid)
-
-cleanup()
-{
-    [ ${#started[@]} -gt 0 ] && kill -KILL "${started[@]}" 2>/dev/null
-    rm -rf "$work"
-}
-trap cleanup EXIT
-
-# claim TEXT COMMAND...: one line, whether the command succeeds.
-claim()
-{
-    local text="$1${mode:+ ($mode)}"
-    shift
-    claims=$((claims + 1))
-    if "$@" >"$work/claim.log" 2>&1; then
-        echo "ok $claims - $text"
-    else
-        failures=$((failures + 1))
-        echo "not ok $claims - $text"
-        sed 's/^/# /' "$work/claim.log" | head -40
-    fi
-}
-
-# same WANTED GOT
-same()
-{
-    [ "$1" = "$2" ] && return
-    printf 'wanted: %s\ngot:    %s\n' "$1" "$2"
-    return 1
-}
 
 # run STATUS PROGRAM ARGUMENT...: in the mode, its output in $work/out and
 # its errors in $work/err, among which is nothing from the library.
@@ -230,7 +198,7 @@ leaves_no_half()
     # shellcheck disable=SC2086
     env $mode "$examples/gzip" "$work/fifo" 2>"$work/err" &
     pid=$!
-    started+=("$pid")
+    servers+=("$pid")
     exec 3>"$work/fifo"
     cat "$tree/large" >&3
     until_true test -s "$work/fifo.gz" && kill "-$1" "$pid"
@@ -297,7 +265,7 @@ named_pipe()
     mkfifo "$work/lines"
     "$examples/limiter" -r 5000 "$work/lines" >"$work/out" 2>"$work/err" &
     local pid=$!
-    started+=("$pid")
+    servers+=("$pid")
     cat "$tree/src/key.c" >"$work/lines"
     wait "$pid" && cmp "$work/out" "$tree/src/key.c"
 }
@@ -308,7 +276,7 @@ interrupted()
     env --default-signal=INT "$examples/limiter" -r 0.1 -b 3 \
         "$tree/src/key.c" >"$work/out" &
     local pid=$!
-    started+=("$pid")
+    servers+=("$pid")
     until_true test -s "$work/out" && kill -INT "$pid"
     wait "$pid"
     same 130 $?
@@ -345,7 +313,7 @@ start_hybrid() # [CPUS]
     env $mode "$examples/hybrid" 0 "$@" \
         >"$work/hybrid.out" 2>"$work/hybrid.err" &
     pid=$!
-    started+=("$pid")
+    servers+=("$pid")
     until_true grep -q '^listening' "$work/hybrid.out"
     port=$(sed -n 's/^listening on .*://p' "$work/hybrid.out")
 }
@@ -493,5 +461,4 @@ mode=
 for program in "${programs[@]}"; do
     "test_${program}_more"
 done
-echo "1..$claims"
-[ "$failures" = 0 ]
+end_claims
