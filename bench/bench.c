@@ -76,7 +76,10 @@ double bench_median(const struct bench_samples *samples)
 
 static double pair_ns;
 
-void bench_set_pair(double ns) { pair_ns = ns; }
+void bench_set_pair(double ns)
+{
+    pair_ns = ns;
+}
 
 /* The figure in pairs, or null. */
 static void print_pairs(double value, const char *unit)
@@ -214,8 +217,8 @@ static uint64_t proc_bytes(pid_t pid, const char *file, const char *key)
     if (in == NULL)
         bench_die("%s: %s", path, strerror(errno));
     while (!is_found && fgets(line, sizeof line, in) != NULL)
-        is_found = strncmp(line, key, strlen(key)) == 0 &&
-                   sscanf(line + strlen(key), "%llu", &kilobytes) == 1;
+        is_found = strncmp(line, key, strlen(key)) == 0
+                   && sscanf(line + strlen(key), "%llu", &kilobytes) == 1;
     fclose(in);
     if (!is_found)
         bench_die("%s: no %s", path, key);
@@ -224,8 +227,8 @@ static uint64_t proc_bytes(pid_t pid, const char *file, const char *key)
 
 uint64_t bench_memory_bytes(pid_t pid)
 {
-    return proc_bytes(pid, "smaps_rollup", "Rss:") +
-           proc_bytes(pid, "status", "VmPTE:");
+    return proc_bytes(pid, "smaps_rollup", "Rss:")
+           + proc_bytes(pid, "status", "VmPTE:");
 }
 
 void *bench_allocate(size_t bytes)

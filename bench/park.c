@@ -125,8 +125,8 @@ static bool all_are_parked(void)
 
     bench_check(vthread_scheduler_stats(scheduler, &stats),
                 "vthread_scheduler_stats");
-    return stats.created == count + 1 && stats.threads == count &&
-           stats.carriers_active == 0;
+    return stats.created == count + 1 && stats.threads == count
+           && stats.carriers_active == 0;
 }
 
 static void wait_until_parked(uint64_t start_ns)
@@ -165,8 +165,8 @@ static double seconds_since(uint64_t start_ns)
 
 static void *map(size_t bytes, int flags)
 {
-    void *memory =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_ANONYMOUS | flags, -1, 0);
 
     if (memory == MAP_FAILED)
         bench_die("mmap of %zu bytes: %s", bytes, strerror(errno));
@@ -212,8 +212,8 @@ static void report(const char *what, double value, const char *unit)
 {
     char name[64];
 
-    snprintf(name, sizeof name, "%s.%lu.%s", depth > 0 ? "deep" : "park", count,
-             what);
+    snprintf(name, sizeof name, "%s.%lu.%s", depth > 0 ? "deep" : "park",
+             count, what);
     bench_report_one(name, value, unit);
 }
 
@@ -270,7 +270,8 @@ int main(int argc, char **argv)
         {0}};
 
     bench_parse(argc, argv,
-                "Create threads that sleep: seconds, and bytes each.", options);
+                "Create threads that sleep: seconds, and bytes each.",
+                options);
     report("floor", measure_floor(), "s");
     far_ns = vthread_after(3600 * VTHREAD_SECOND);
     handles = bench_allocate(count * sizeof handles[0]);

@@ -106,7 +106,8 @@ void access_log_close(void)
     vthread_unpark(access_log.writer);
     /* A pipe that nobody reads must not keep the server from ending. */
     if (vthread_join_until(access_log.writer, NULL,
-                           vthread_after(VTHREAD_SECOND)) == ETIMEDOUT)
+                           vthread_after(VTHREAD_SECOND))
+        == ETIMEDOUT)
         fprintf(stderr, "httpd: the end of the access log is lost\n");
 }
 
@@ -180,8 +181,8 @@ void access_log_add(const struct connection *c, int status, uint64_t bytes)
     lock_with_room(LINE_MAX_SIZE);
     size_t before = access_log.length;
     put_line(c, status, bytes);
-    bool is_half_full = before < LOG_BUFFER_SIZE / 2 &&
-                        access_log.length >= LOG_BUFFER_SIZE / 2;
+    bool is_half_full = before < LOG_BUFFER_SIZE / 2
+                        && access_log.length >= LOG_BUFFER_SIZE / 2;
     pthread_mutex_unlock(&access_log.lock);
     if (is_half_full)
         vthread_unpark(access_log.writer);

@@ -64,8 +64,10 @@ static struct {
 static int start_client(int fd)
 {
     struct client *c = calloc(1, sizeof *c);
-    if (c == NULL || vthread_channel_create(&c->lines, sizeof(struct line *),
-                                            chat.queue_lines) != 0) {
+    if (c == NULL
+        || vthread_channel_create(&c->lines, sizeof(struct line *),
+                                  chat.queue_lines)
+               != 0) {
         vthread_close(fd);
         free(c);
         return ENOMEM;
@@ -81,8 +83,8 @@ static int start_client(int fd)
 
 static bool is_shortage(int err)
 {
-    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM ||
-           err == EAGAIN;
+    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM
+           || err == EAGAIN;
 }
 
 /* The thread that accepts.  Out of descriptors or memory newcomers wait in

@@ -33,8 +33,8 @@ static int write_lines(const void *args, void *result)
             memcpy(c->output + used, line->text, line->length);
             used += line->length;
             line_release(line);
-        } while (used + LINE_MAX_BYTES <= BATCH_BYTES &&
-                 vthread_channel_tryreceive(c->lines, &line) == 0);
+        } while (used + LINE_MAX_BYTES <= BATCH_BYTES
+                 && vthread_channel_tryreceive(c->lines, &line) == 0);
         if (err == 0 && (err = vthread_write_all(c->fd, c->output, used)) != 0)
             shutdown(c->fd, SHUT_RDWR);
     }
@@ -67,8 +67,8 @@ static int say_all(struct client *c, size_t *used, bool is_end)
 {
     char *line = c->input, *end = c->input + *used, *newline;
     int err = 0;
-    while (err == 0 &&
-           (newline = memchr(line, '\n', (size_t)(end - line))) != NULL) {
+    while (err == 0
+           && (newline = memchr(line, '\n', (size_t)(end - line))) != NULL) {
         err = say(c, line, (size_t)(newline - line));
         line = newline + 1;
     }

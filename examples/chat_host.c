@@ -30,8 +30,8 @@ static struct {
 void line_release(struct line *line)
 {
     /* acq_rel: the last one frees it after all others have read it. */
-    if (atomic_fetch_sub_explicit(&line->references, 1, memory_order_acq_rel) ==
-        1)
+    if (atomic_fetch_sub_explicit(&line->references, 1, memory_order_acq_rel)
+        == 1)
         free(line);
 }
 
@@ -70,8 +70,8 @@ static bool give(struct client *client, struct line *line)
         shutdown(client->fd, SHUT_RDWR);
         return false;
     }
-    return vthread_channel_length(client->lines) >
-           vthread_channel_capacity(client->lines) / 2;
+    return vthread_channel_length(client->lines)
+           > vthread_channel_capacity(client->lines) / 2;
 }
 
 /* Tells one client, or all (NULL).  When there is a lot to write it lets the

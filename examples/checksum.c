@@ -55,8 +55,8 @@ static int walk(const void *args, void *result)
     if (tree == NULL)
         return vthread_errno();
     while (err == 0 && (entry = fts_read(tree)) != NULL) {
-        bool failed = entry->fts_info == FTS_DNR ||
-                      entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS;
+        bool failed = entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR
+                      || entry->fts_info == FTS_NS;
         if (entry->fts_info != FTS_F && !failed)
             continue;
         struct file file = {.path = strdup(entry->fts_path),

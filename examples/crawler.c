@@ -55,11 +55,15 @@ static struct {
     void *paths;    /* L(lock) a tree of tsearch: all that were found */
     uint64_t found; /* L(lock) how many */
     uint64_t pages, size_bytes, not_found, failed; /* L(lock) */
-} crawl = {.request_ns = 10 * VTHREAD_SECOND, .whole_ns = 600 * VTHREAD_SECOND};
+} crawl = {.request_ns = 10 * VTHREAD_SECOND,
+           .whole_ns = 600 * VTHREAD_SECOND};
 
 static int visit(const void *args, void *result);
 
-static int compare(const void *a, const void *b) { return strcmp(a, b); }
+static int compare(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
 
 /* Puts the path into the set.  Returns EEXIST, and frees it, if it is there
  * already. */
@@ -97,8 +101,8 @@ static int follow_all(const struct page *page, const char *from)
     int err = 0;
     if (page->location != NULL)
         err = follow(page->location, from);
-    while (err == 0 && page->is_html && (err = link_next(&links, &text)) == 0 &&
-           text != NULL) {
+    while (err == 0 && page->is_html && (err = link_next(&links, &text)) == 0
+           && text != NULL) {
         err = follow(text, from);
         free(text);
     }

@@ -69,7 +69,10 @@ const char *site_parse(struct site *site, const char *url, char **path)
     return err != 0 ? strerror(err) : NULL;
 }
 
-void site_free(struct site *site) { free(site->name); }
+void site_free(struct site *site)
+{
+    free(site->name);
+}
 
 /*
  * The response.
@@ -160,11 +163,12 @@ static int send_request(int fd, const struct site *site, const char *path,
                         uint64_t deadline_ns)
 {
     char *request;
-    int length = asprintf(&request, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", path,
-                          site->name);
+    int length = asprintf(&request, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n",
+                          path, site->name);
     if (length < 0)
         return ENOMEM;
-    int err = vthread_write_all_until(fd, request, (size_t)length, deadline_ns);
+    int err =
+        vthread_write_all_until(fd, request, (size_t)length, deadline_ns);
     free(request);
     return err;
 }
@@ -175,8 +179,9 @@ int page_fetch(struct page *page, const struct site *site, const char *path,
     int fd = socket(site->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return vthread_errno();
-    int err = vthread_connect_until(fd, (const struct sockaddr *)&site->address,
-                                    site->address_length, deadline_ns);
+    int err =
+        vthread_connect_until(fd, (const struct sockaddr *)&site->address,
+                              site->address_length, deadline_ns);
     if (err == 0)
         err = send_request(fd, site, path, deadline_ns);
     if (err == 0)
@@ -236,8 +241,8 @@ static bool next_attribute(struct links *links, struct part *name,
 
 static bool is_link(struct part name)
 {
-    return (name.length == 4 && strncasecmp(name.start, "href", 4) == 0) ||
-           (name.length == 3 && strncasecmp(name.start, "src", 3) == 0);
+    return (name.length == 4 && strncasecmp(name.start, "href", 4) == 0)
+           || (name.length == 3 && strncasecmp(name.start, "src", 3) == 0);
 }
 
 /* In place. */

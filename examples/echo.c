@@ -28,8 +28,8 @@ static void *echo(void *arg)
     int fd = (int)(intptr_t)arg;
     char *buffer = malloc(BUFFER_SIZE);
     size_t n;
-    while (buffer != NULL && vthread_read(fd, buffer, BUFFER_SIZE, &n) == 0 &&
-           n > 0 && vthread_write_all(fd, buffer, n) == 0)
+    while (buffer != NULL && vthread_read(fd, buffer, BUFFER_SIZE, &n) == 0
+           && n > 0 && vthread_write_all(fd, buffer, n) == 0)
         continue;
     free(buffer);
     vthread_close(fd);
@@ -93,7 +93,8 @@ static int accept_all(int listener)
         } else if (err != 0) {
             return err;
         } else if ((err = vthread_create(NULL, &attr, echo,
-                                         (void *)(intptr_t)fd)) != 0) {
+                                         (void *)(intptr_t)fd))
+                   != 0) {
             vthread_close(fd);
             wait_for_room(err);
         }

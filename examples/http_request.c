@@ -36,8 +36,8 @@ const char *request_text(const struct request *r, struct span s)
 
 bool request_equals(const struct request *r, struct span s, const char *text)
 {
-    return strlen(text) == s.length &&
-           strncasecmp(request_text(r, s), text, s.length) == 0;
+    return strlen(text) == s.length
+           && strncasecmp(request_text(r, s), text, s.length) == 0;
 }
 
 /* Refuses the request: the parser stops when a callback returns -1.  (From
@@ -113,8 +113,9 @@ static int on_header_value(http_parser *parser, const char *at, size_t length)
 
 static bool has_body(const http_parser *parser)
 {
-    return (parser->flags & F_CHUNKED) ||
-           ((parser->flags & F_CONTENTLENGTH) && parser->content_length > 0);
+    return (parser->flags & F_CHUNKED)
+           || ((parser->flags & F_CONTENTLENGTH)
+               && parser->content_length > 0);
 }
 
 static int check_body(struct request *r)
@@ -176,8 +177,8 @@ static const http_parser_settings callbacks = {
  * status, or needs more input. */
 static void parse(struct request *r)
 {
-    r->parsed += http_parser_execute(&r->parser, &callbacks,
-                                     r->buffer + r->parsed, r->end - r->parsed);
+    r->parsed += http_parser_execute(
+        &r->parser, &callbacks, r->buffer + r->parsed, r->end - r->parsed);
     if (r->is_whole || r->status != 0)
         return;
     if (HTTP_PARSER_ERRNO(&r->parser) != HPE_OK)
@@ -207,8 +208,8 @@ static int receive(struct connection *c, uint64_t deadline_ns)
     size_t n;
     int err = r->end == r->size ? grow(r) : 0;
     if (err == 0)
-        err = vthread_recv_until(c->fd, r->buffer + r->end, r->size - r->end, 0,
-                                 &n, deadline_ns);
+        err = vthread_recv_until(c->fd, r->buffer + r->end, r->size - r->end,
+                                 0, &n, deadline_ns);
     if (err != 0)
         return err;
     r->end += n;

@@ -130,8 +130,9 @@ static struct span target_part(const struct request *r,
 {
     struct http_parser_url url = {0};
     if (http_parser_parse_url(request_text(r, r->target), r->target.length, 0,
-                              &url) != 0 ||
-        !(url.field_set & 1 << field))
+                              &url)
+            != 0
+        || !(url.field_set & 1 << field))
         return (struct span){0};
     return (struct span){r->target.offset + url.field_data[field].off,
                          url.field_data[field].len};
@@ -195,8 +196,8 @@ static bool parse_range(struct range *range, const char *at, size_t length)
         return false;
     if (dash + 1 == end)
         return !range->is_suffix;
-    return scan_number(dash + 1, end, &range->last) == end &&
-           (range->is_suffix || range->first <= range->last);
+    return scan_number(dash + 1, end, &range->last) == end
+           && (range->is_suffix || range->first <= range->last);
 }
 
 /* Narrows the response to the range.  Returns its status. */
@@ -221,8 +222,8 @@ static bool lists_etag(const struct request *r, struct span list,
                        const char *etag)
 {
     const char *text = request_text(r, list);
-    return text[0] == '*' ||
-           memmem(text, list.length, etag, strlen(etag)) != NULL;
+    return text[0] == '*'
+           || memmem(text, list.length, etag, strlen(etag)) != NULL;
 }
 
 static bool is_unmodified_since(const struct request *r, time_t modified)
@@ -233,8 +234,8 @@ static bool is_unmodified_since(const struct request *r, time_t modified)
     if (s.length >= sizeof date)
         return false;
     memcpy(date, request_text(r, s), s.length);
-    return strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm) != NULL &&
-           modified <= timegm(&tm);
+    return strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm) != NULL
+           && modified <= timegm(&tm);
 }
 
 static bool client_has_it(const struct request *r, const struct response *a,
@@ -247,10 +248,10 @@ static bool client_has_it(const struct request *r, const struct response *a,
 
 static bool wants_range(const struct request *r, const struct response *a)
 {
-    return r->range.length > 0 && r->parser.method == HTTP_GET &&
-           (r->if_range.length == 0 ||
-            request_equals(r, r->if_range, a->etag) ||
-            request_equals(r, r->if_range, a->modified));
+    return r->range.length > 0 && r->parser.method == HTTP_GET
+           && (r->if_range.length == 0
+               || request_equals(r, r->if_range, a->etag)
+               || request_equals(r, r->if_range, a->modified));
 }
 
 static void answer_file(const struct request *r, struct response *a,
@@ -267,8 +268,9 @@ static void answer_file(const struct request *r, struct response *a,
     a->status = 200;
     if (client_has_it(r, a, st->st_mtim.tv_sec))
         a->status = 304;
-    else if (wants_range(r, a) &&
-             parse_range(&range, request_text(r, r->range), r->range.length))
+    else if (wants_range(r, a)
+             && parse_range(&range, request_text(r, r->range),
+                            r->range.length))
         a->status = apply_range(a, range);
     if (a->status == 416)
         explain(a, 416);
@@ -300,10 +302,11 @@ static void redirect(const struct request *r, struct response *a,
 {
     char *encoded = root_encode(path);
     struct span query = target_part(r, UF_QUERY);
-    if (encoded == NULL ||
-        asprintf(&a->location, "/%s/%s%.*s", encoded,
-                 query.length > 0 ? "?" : "", (int)query.length,
-                 request_text(r, query)) < 0)
+    if (encoded == NULL
+        || asprintf(&a->location, "/%s/%s%.*s", encoded,
+                    query.length > 0 ? "?" : "", (int)query.length,
+                    request_text(r, query))
+               < 0)
         a->location = NULL;
     free(encoded);
     explain(a, a->location != NULL ? 301 : 503);
@@ -335,7 +338,8 @@ static void answer_directory(const struct request *r, struct response *a,
 }
 
 /* Answers with what has been opened. */
-static void answer_open(const struct request *r, struct response *a, char *path)
+static void answer_open(const struct request *r, struct response *a,
+                        char *path)
 {
     struct stat st;
     if (fstat(a->fd, &st) != 0)
@@ -511,8 +515,8 @@ static int send_response(struct connection *c, struct response *a,
     bool has_body = c->request.parser.method != HTTP_HEAD && a->status != 304;
     bool is_inline = has_body && (a->text != NULL || a->length <= INLINE_MAX);
     bool is_long = has_body && !is_inline && a->fd >= 0;
-    size_t size = HEAD_SIZE + (is_inline ? a->length : 0) +
-                  (a->location != NULL ? strlen(a->location) : 0);
+    size_t size = HEAD_SIZE + (is_inline ? a->length : 0)
+                  + (a->location != NULL ? strlen(a->location) : 0);
     char *head = malloc(size);
     if (head == NULL)
         return ENOMEM;
@@ -521,8 +525,8 @@ static int send_response(struct connection *c, struct response *a,
     if (is_inline && !put_body(&end, a))
         err = ENODATA;
     if (err == 0)
-        err =
-            send_all(c->fd, head, (size_t)(end - head), is_long ? MSG_MORE : 0);
+        err = send_all(c->fd, head, (size_t)(end - head),
+                       is_long ? MSG_MORE : 0);
     free(head);
     if (err == 0 && is_inline)
         *sent = a->length;

@@ -70,7 +70,8 @@ static int open_walk(const char *path)
         else if (strcmp(name, "..") == 0)
             errno = EXDEV;
         else
-            fd = openat(directory, length > 0 ? name : ".", flags | O_NOFOLLOW);
+            fd =
+                openat(directory, length > 0 ? name : ".", flags | O_NOFOLLOW);
         int err = vthread_errno();
         if (directory != root_fd)
             close(directory);
@@ -172,8 +173,8 @@ const char *root_media_type(const char *path)
 
 static bool stands_for_itself(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= '0' && c <= '9') || (c != '\0' && strchr("-._~/", c));
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+           || (c >= '0' && c <= '9') || (c != '\0' && strchr("-._~/", c));
 }
 
 char *root_encode(const char *path)
@@ -222,8 +223,8 @@ static void put_entry(FILE *page, int directory, const char *name)
     struct tm tm;
     char date[32];
     char *href = root_encode(name);
-    if (href == NULL ||
-        fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (href == NULL
+        || fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         free(href);
         return;
     }
@@ -251,8 +252,8 @@ static void put_page(FILE *page, int directory, const char *path,
     if (!is_root)
         fputs("<tr><td><a href=\"../\">../</a><td><td>\n", page);
     for (int i = 0; i < count; i++)
-        if (strcmp(entries[i]->d_name, ".") != 0 &&
-            strcmp(entries[i]->d_name, "..") != 0)
+        if (strcmp(entries[i]->d_name, ".") != 0
+            && strcmp(entries[i]->d_name, "..") != 0)
             put_entry(page, directory, entries[i]->d_name);
     fputs("</table>\n", page);
 }

@@ -60,7 +60,10 @@ static struct {
     bool is_awaiting_last;          /* L(lock) main waits for count == 0 */
 } server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-bool server_is_stopping(void) { return atomic_load(&server.is_stopping); }
+bool server_is_stopping(void)
+{
+    return atomic_load(&server.is_stopping);
+}
 
 /*
  * Connections.
@@ -77,8 +80,8 @@ static void format_peer(char *to, const struct sockaddr_storage *peer)
 }
 
 /* Enters a new connection into the list.  NULL without memory. */
-static struct connection *connection_create(int fd,
-                                            const struct sockaddr_storage *peer)
+static struct connection *
+connection_create(int fd, const struct sockaddr_storage *peer)
 {
     struct connection *c = malloc(sizeof *c);
     if (c == NULL)
@@ -144,8 +147,8 @@ static void *serve(void *arg)
         if (err == 0)
             err = response_send(c);
     } while (err == 0 && r->keeps_alive);
-    if (err == 0 &&
-        (r->status != 0 || r->parsed < r->end || server_is_stopping()))
+    if (err == 0
+        && (r->status != 0 || r->parsed < r->end || server_is_stopping()))
         linger(c);
     connection_destroy(c);
     return NULL;
@@ -196,8 +199,8 @@ static int accept_one(void)
     while (is_full())
         if (vthread_park() != 0)
             return ECANCELED;
-    int err =
-        vthread_accept(server.listener, (struct sockaddr *)&peer, &length, &fd);
+    int err = vthread_accept(server.listener, (struct sockaddr *)&peer,
+                             &length, &fd);
     return err != 0 ? err : start_connection(fd, &peer);
 }
 
@@ -219,16 +222,16 @@ static void wait_for_room(int err)
 /* An error of accept that is about this connection or the network only. */
 static bool is_passing(int err)
 {
-    return err == ECONNABORTED || err == EPROTO || err == EPERM ||
-           err == ENETDOWN || err == ENETUNREACH || err == EHOSTDOWN ||
-           err == EHOSTUNREACH || err == ENONET || err == ENOPROTOOPT ||
-           err == EOPNOTSUPP || err == ECANCELED;
+    return err == ECONNABORTED || err == EPROTO || err == EPERM
+           || err == ENETDOWN || err == ENETUNREACH || err == EHOSTDOWN
+           || err == EHOSTUNREACH || err == ENONET || err == ENOPROTOOPT
+           || err == EOPNOTSUPP || err == ECANCELED;
 }
 
 static bool is_shortage(int err)
 {
-    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM ||
-           err == EAGAIN;
+    return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM
+           || err == EAGAIN;
 }
 
 static void *accept_all(void *arg)
@@ -266,8 +269,8 @@ static int listen_on(const struct addrinfo *info)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 &&
-        listen(fd, SOMAXCONN) == 0)
+    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0
+        && listen(fd, SOMAXCONN) == 0)
         return fd;
     int err = errno;
     close(fd);
@@ -448,13 +451,13 @@ static _Noreturn void usage(const char *what, const char *value)
     exit(2);
 }
 
-static unsigned parse_number(const char *what, const char *text, unsigned least,
-                             unsigned most)
+static unsigned parse_number(const char *what, const char *text,
+                             unsigned least, unsigned most)
 {
     char *end;
     unsigned long number = strtoul(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != '\0' || number < least ||
-        number > most)
+    if (*text < '0' || *text > '9' || *end != '\0' || number < least
+        || number > most)
         usage(what, text);
     return (unsigned)number;
 }
@@ -516,8 +519,9 @@ static void parse_command_line(int argc, char **argv)
     static const struct option names[] = {{"help", no_argument, NULL, 'h'},
                                           {0}};
     int option;
-    while ((option = getopt_long(argc, argv, "p:a:l:qc:r:k:s:g:wh", names,
-                                 NULL)) != -1)
+    while (
+        (option = getopt_long(argc, argv, "p:a:l:qc:r:k:s:g:wh", names, NULL))
+        != -1)
         parse_option(option);
     if (optind == argc)
         usage("a directory to serve is missing", "DIR");

@@ -119,9 +119,9 @@ static int serve(const void *args, void *result)
     char buffer[LINE_SIZE];
     size_t size = 0, n = 0;
     (void)result;
-    while ((err = vthread_read(fd, buffer + size, sizeof buffer - size, &n)) ==
-               0 &&
-           n > 0) {
+    while ((err = vthread_read(fd, buffer + size, sizeof buffer - size, &n))
+               == 0
+           && n > 0) {
         char *line = buffer, *end;
         size += n;
         while (err == 0 && (end = memchr(line, '\n', size)) != NULL) {
@@ -145,8 +145,8 @@ static int accept_all(const void *args, void *result)
     (void)result;
     while ((err = vthread_accept(listener, NULL, NULL, &fd)) != ECANCELED) {
         if (err == 0) {
-            err =
-                vthread_scope_fork(connections, NULL, serve, &fd, sizeof fd, 0);
+            err = vthread_scope_fork(connections, NULL, serve, &fd, sizeof fd,
+                                     0);
             if (err != 0)
                 vthread_close(fd);
         }
@@ -169,9 +169,9 @@ static int listen_on(in_port_t port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check("socket", fd < 0 ? errno : 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&address, length) != 0 ||
-        listen(fd, SOMAXCONN) != 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &length) != 0)
+    if (bind(fd, (struct sockaddr *)&address, length) != 0
+        || listen(fd, SOMAXCONN) != 0
+        || getsockname(fd, (struct sockaddr *)&address, &length) != 0)
         check("cannot listen", errno);
     printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
     fflush(stdout);
@@ -192,8 +192,8 @@ static void run(int listener, unsigned parallelism)
     sigprocmask(SIG_BLOCK, &signals, NULL);
     check("scheduler", vthread_scheduler_create(&cpus, &attr));
     check("scope", vthread_scope_open(&connections, &each));
-    check("thread", vthread_scope_fork(connections, NULL, accept_all, &listener,
-                                       sizeof listener, 0));
+    check("thread", vthread_scope_fork(connections, NULL, accept_all,
+                                       &listener, sizeof listener, 0));
     sigwait(&signals, &signal_number); /* main is a platform thread */
     vthread_scope_close(connections);
     check("shutdown", vthread_scheduler_shutdown(cpus, VTHREAD_NEVER));

@@ -140,8 +140,8 @@ static void *copy_all(void *unused)
         report("scope", err);
     } else {
         for (char **path = paths; *path != NULL && err == 0; path++)
-            err = vthread_scope_fork(scope, NULL, copy_file, path, sizeof *path,
-                                     0);
+            err = vthread_scope_fork(scope, NULL, copy_file, path,
+                                     sizeof *path, 0);
         if (err != 0)
             report("thread", err);
         else
@@ -204,8 +204,8 @@ int main(int argc, char **argv)
             rate = 0;
     }
     paths = argv + optind;
-    if (*paths == NULL || !(rate >= 0.001 && rate <= 1e6) || burst < 1 ||
-        burst > 1000000) {
+    if (*paths == NULL || !(rate >= 0.001 && rate <= 1e6) || burst < 1
+        || burst > 1000000) {
         fprintf(stderr, "usage: limiter [-r RATE] [-b BURST] FILE...\n"
                         "       RATE from 0.001 to 1000000 lines a second, "
                         "BURST from 1 to 1000000\n");

@@ -98,9 +98,9 @@ void deadlock_look_again(void)
 {
     /* (A) The caller's change, then the look at the monitors. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&is_monitor_resting, memory_order_relaxed) &&
-        atomic_exchange_explicit(&is_monitor_resting, false,
-                                 memory_order_relaxed))
+    if (atomic_load_explicit(&is_monitor_resting, memory_order_relaxed)
+        && atomic_exchange_explicit(&is_monitor_resting, false,
+                                    memory_order_relaxed))
         scheduler_wake_monitor();
 }
 
@@ -155,8 +155,8 @@ static bool is_closing_stuck(const struct waiters *waiters)
 {
     for (unsigned i = 1; i <= SCHEDULERS_MAX; i++) {
         struct vthread_scheduler *s = scheduler_at((uint8_t)i);
-        if (s && !waiters->of[i] &&
-            atomic_load_explicit(&s->closer, memory_order_relaxed))
+        if (s && !waiters->of[i]
+            && atomic_load_explicit(&s->closer, memory_order_relaxed))
             return false;
     }
     return true;
@@ -183,8 +183,8 @@ static enum verdict judge(void)
     bool is_known = os_thread_count() == ours + thread_platform_count();
     if (!do_all_wait(&waiters) || !waiters.is_any)
         return LIVES;
-    if (!is_known || !are_all_quiet(&sum_after, &ours) || sum_after != sum ||
-        !is_closing_stuck(&waiters))
+    if (!is_known || !are_all_quiet(&sum_after, &ours) || sum_after != sum
+        || !is_closing_stuck(&waiters))
         return DOUBTFUL;
     if (sum == told_sum)
         return KNOWN_DEAD;

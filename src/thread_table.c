@@ -225,9 +225,9 @@ static bool cache_fill(struct cache *cache)
         cache->batch = pool_take();
         return true;
     }
-    return batch_move(&cache->batch, &pool.shared.spare) ||
-           batch_move(&cache->batch, &pool.shared.batch) ||
-           pool_carve(cache);
+    return batch_move(&cache->batch, &pool.shared.spare)
+           || batch_move(&cache->batch, &pool.shared.batch)
+           || pool_carve(cache);
 }
 
 static void lock_unless_shared(struct cache *cache)
@@ -249,8 +249,8 @@ cache_take_slow(struct cache *cache)
 {
     bool filled = true;
 
-    if (!batch_move(&cache->batch, &cache->spare) &&
-        cache->fresh == cache->fresh_end) {
+    if (!batch_move(&cache->batch, &cache->spare)
+        && cache->fresh == cache->fresh_end) {
         lock_unless_shared(cache);
         filled = cache_fill(cache);
         unlock_unless_shared(cache);

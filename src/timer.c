@@ -51,7 +51,7 @@
 #define SLOT_MARK 0x80000000u
 
 _Static_assert(WHEEL_SLOTS == 1 << DIGIT_BITS, "a slot for each digit");
-_Static_assert(WHEEL_LEVELS * DIGIT_BITS > 64 - WHEEL_TICK_SHIFT,
+_Static_assert(WHEEL_LEVELS *DIGIT_BITS > 64 - WHEEL_TICK_SHIFT,
                "a rounded-up deadline has one bit more than a time");
 
 /* So many threads of a slot are asked for the earliest: cheaper than being
@@ -172,8 +172,8 @@ static bool is_draining(struct wheel *wheel, struct slot *slot)
 {
     *slot = (struct slot){wheel->draining,
                           digit_of(wheel->now_tick, wheel->draining)};
-    if (wheel->draining != 0 &&
-        (wheel->occupied[slot->level] >> slot->digit & 1) == 0)
+    if (wheel->draining != 0
+        && (wheel->occupied[slot->level] >> slot->digit & 1) == 0)
         wheel->draining = 0;
     return wheel->draining != 0;
 }
@@ -313,8 +313,7 @@ static void advance_to(struct wheel *wheel, struct slot slot)
     wheel->draining = (uint8_t)slot.level;
 }
 
-struct task *wheel_expire(struct wheel *wheel, uint64_t now_ns,
-                          unsigned limit)
+struct task *wheel_expire(struct wheel *wheel, uint64_t now_ns, unsigned limit)
 {
     uint64_t present_tick = now_ns >> WHEEL_TICK_SHIFT;
     struct task_list expired = {NULL, &expired.first};
@@ -322,8 +321,8 @@ struct task *wheel_expire(struct wheel *wheel, uint64_t now_ns,
 
     os_lock_acquire(&wheel->lock);
     for (;;) {
-        if (!find_next(wheel, &slot) ||
-            slot_tick(wheel->now_tick, slot) > present_tick) {
+        if (!find_next(wheel, &slot)
+            || slot_tick(wheel->now_tick, slot) > present_tick) {
             if (present_tick > wheel->now_tick)
                 wheel->now_tick = present_tick;
             break;

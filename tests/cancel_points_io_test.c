@@ -11,7 +11,10 @@
 
 /* ---- Pipes -------------------------------------------------------------- */
 
-static void open_pipe(struct world *w) { w->pair = open_pair(PIPE); }
+static void open_pipe(struct world *w)
+{
+    w->pair = open_pair(PIPE);
+}
 
 static void open_full_pipe(struct world *w)
 {
@@ -101,8 +104,8 @@ static void listen_somewhere(struct world *w)
     require(w->listener >= 0);
     require(bind(w->listener, (struct sockaddr *)&family, sizeof family) == 0);
     require(listen(w->listener, 0) == 0);
-    require(getsockname(w->listener, (struct sockaddr *)&w->address, &length) ==
-            0);
+    require(getsockname(w->listener, (struct sockaddr *)&w->address, &length)
+            == 0);
     w->written = length;
     for (int i = 0; i < 2; i++)
         w->connections[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -138,7 +141,10 @@ static void connect_to_subject(struct world *w)
     require(connect_one(w, 0) == 0);
 }
 
-static int connect_second(struct world *w) { return connect_one(w, 1); }
+static int connect_second(struct world *w)
+{
+    return connect_one(w, 1);
+}
 
 static void accept_both(struct world *w)
 {
@@ -157,9 +163,15 @@ static void close_listener(struct world *w, int accepted)
         require(vthread_close(w->connections[i]) == 0);
 }
 
-static void one_was_accepted(struct world *w) { close_listener(w, 1); }
+static void one_was_accepted(struct world *w)
+{
+    close_listener(w, 1);
+}
 
-static void both_were_accepted(struct world *w) { close_listener(w, 2); }
+static void both_were_accepted(struct world *w)
+{
+    close_listener(w, 2);
+}
 
 static const struct point descriptor_points[] = {
     {"read", open_pipe, read_byte, write_byte, pipe_is_empty},

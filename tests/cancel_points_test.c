@@ -235,17 +235,26 @@ static int lock_for_writing(struct world *w)
 static void open_channels(struct world *w, size_t words, size_t capacity)
 {
     for (int i = 0; i < 2; i++)
-        require(vthread_channel_create(&w->channels[i], words * 8, capacity) ==
-                0);
+        require(vthread_channel_create(&w->channels[i], words * 8, capacity)
+                == 0);
     for (uint64_t i = 0; i < LARGE_WORDS; i++)
         w->sent[i] = i + 1;
 }
 
-static void open_rendezvous(struct world *w) { open_channels(w, 1, 0); }
+static void open_rendezvous(struct world *w)
+{
+    open_channels(w, 1, 0);
+}
 
-static void open_large(struct world *w) { open_channels(w, LARGE_WORDS, 0); }
+static void open_large(struct world *w)
+{
+    open_channels(w, LARGE_WORDS, 0);
+}
 
-static void open_buffered(struct world *w) { open_channels(w, 1, 1); }
+static void open_buffered(struct world *w)
+{
+    open_channels(w, 1, 1);
+}
 
 /* No room, in either. */
 static void open_full(struct world *w)
@@ -304,8 +313,8 @@ static void full_was_emptied(struct world *w)
     uint64_t rest;
     require(w->received[0] == 77);
     require(vthread_channel_tryreceive(w->channels[0], w->received) == 0);
-    require(vthread_channel_tryreceive(w->channels[1], &rest) == 0 &&
-            rest == 77);
+    require(vthread_channel_tryreceive(w->channels[1], &rest) == 0
+            && rest == 77);
     word_has_come(w);
 }
 
@@ -412,16 +421,20 @@ static void open_scope(struct world *w)
 {
     require(vthread_scope_open(&w->scope, NULL) == 0);
     require(vthread_scope_fork(w->scope, &w->task, adds_up, &w, sizeof w,
-                               sizeof(int)) == 0);
+                               sizeof(int))
+            == 0);
 }
 
-static int join_scope(struct world *w) { return vthread_scope_join(w->scope); }
+static int join_scope(struct world *w)
+{
+    return vthread_scope_join(w->scope);
+}
 
 static void close_scope(struct world *w)
 {
     int result = 0;
-    require(vthread_scope_result(w->scope, w->task, &result, sizeof result) ==
-            0);
+    require(vthread_scope_result(w->scope, w->task, &result, sizeof result)
+            == 0);
     require(result == 1 && w->calls == 1);
     require(vthread_scope_close(w->scope) == 0);
 }
@@ -432,7 +445,10 @@ static int close_at_once(struct world *w)
     return vthread_scope_close(w->scope);
 }
 
-static void child_has_ended(struct world *w) { require(w->calls == 1); }
+static void child_has_ended(struct world *w)
+{
+    require(w->calls == 1);
+}
 
 /* ---- The points --------------------------------------------------------- */
 
@@ -545,7 +561,8 @@ int main(void)
     tcase_add_test(
         cases, an_interrupt_at_the_nth_wait_is_seen_there_and_nothing_is_lost);
     tcase_add_test(
-        cases, a_cancel_at_the_nth_wait_is_seen_from_there_and_nothing_is_lost);
+        cases,
+        a_cancel_at_the_nth_wait_is_seen_from_there_and_nothing_is_lost);
     tcase_add_test(cases, a_cancel_that_meets_the_wake_up_loses_nothing);
     tcase_add_test(cases, locks_and_close_are_no_cancellation_points);
     return run_suite(suite);

@@ -147,8 +147,8 @@ static void play(struct client *c)
     }
     /* seq_cst, by default: nothing else depends on it. */
     uint64_t first = 0;
-    if (!atomic_compare_exchange_strong(&order, &first, c->seen) &&
-        first != c->seen)
+    if (!atomic_compare_exchange_strong(&order, &first, c->seen)
+        && first != c->seen)
         fail(c, "another order than others have seen");
 }
 
@@ -179,13 +179,14 @@ static int run(const void *args, void *result)
 
 int main(int argc, char **argv)
 {
-    unsigned *numbers[] = {&port, &clients, &speakers, &lines, &rounds, &bytes};
+    unsigned *numbers[] = {&port,  &clients, &speakers,
+                           &lines, &rounds,  &bytes};
     struct rlimit limit;
     vthread_scope_t *scope;
     for (int i = 0; i < 6; i++)
         *numbers[i] = i + 1 < argc ? (unsigned)atoi(argv[i + 1]) : 0;
-    if (argc != 7 || clients == 0 || speakers > clients || bytes < 2 ||
-        bytes > 500) {
+    if (argc != 7 || clients == 0 || speakers > clients || bytes < 2
+        || bytes > 500) {
         fprintf(stderr, "usage: chat_crowd PORT CLIENTS SPEAKERS LINES "
                         "ROUNDS BYTES\n");
         return 2;

@@ -15,8 +15,8 @@ static char *known_page;
 
 static bool explain_known_page(void *address, char *buffer, size_t size_bytes)
 {
-    if ((char *)address < known_page ||
-        (char *)address >= known_page + PAGE_SIZE_BYTES)
+    if ((char *)address < known_page
+        || (char *)address >= known_page + PAGE_SIZE_BYTES)
         return false;
     format_text(buffer, size_bytes, "a stray access to our page");
     return true;

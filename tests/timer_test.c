@@ -130,14 +130,13 @@ static void expect_exact(struct thread *t, uint64_t now_tick, uint64_t tick)
     uint64_t due_ns = tick * TICK;
 
     wheel_init(&wheel, 3, now_tick * TICK);
-    if (arm(t, due_ns - tick * 7919 % TICK) &&
-        wheel_next_ns(&wheel) == due_ns &&
-        wheel_expire(&wheel, due_ns - 1, 10) == NULL &&
-        wheel_next_ns(&wheel) == due_ns && expire_all(due_ns) == 1 &&
-        is_empty())
+    if (arm(t, due_ns - tick * 7919 % TICK) && wheel_next_ns(&wheel) == due_ns
+        && wheel_expire(&wheel, due_ns - 1, 10) == NULL
+        && wheel_next_ns(&wheel) == due_ns && expire_all(due_ns) == 1
+        && is_empty())
         return;
-    ck_abort_msg("wrong from tick %llu to %llu",
-                 (unsigned long long)now_tick, (unsigned long long)tick);
+    ck_abort_msg("wrong from tick %llu to %llu", (unsigned long long)now_tick,
+                 (unsigned long long)tick);
 }
 
 START_TEST(every_pair_of_near_ticks_is_exact)
@@ -424,8 +423,7 @@ static void *own(void *argument)
     for (int i = 0; i < OWNED; i++)
         begin_wait(owner, owner->owned[i]);
     while (owner->timed_out < ENOUGH || owner->cancelled < ENOUGH) {
-        struct thread *t =
-            owner->owned[random_below(&owner->random, OWNED)];
+        struct thread *t = owner->owned[random_below(&owner->random, OWNED)];
         end_wait(owner, t);
         wheel_cancel(&wheel, t);
         wait_for_nothing(t);

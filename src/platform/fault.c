@@ -69,8 +69,8 @@ static bool is_explained(const siginfo_t *info, char *text)
         atomic_load_explicit(&explainer, memory_order_acquire);
 
     /* si_code <= 0: sent by a process, so there is no address. */
-    return info->si_code > 0 && ask != NULL &&
-           ask(info->si_addr, text, TEXT_BYTES);
+    return info->si_code > 0 && ask != NULL
+           && ask(info->si_addr, text, TEXT_BYTES);
 }
 
 /* Dying, or passing it on. */
@@ -113,7 +113,8 @@ static void pass_on(int number, siginfo_t *info, void *context)
         previous->sa_sigaction(number, info, context);
     else if (previous->sa_handler == SIG_IGN && info->si_code <= 0)
         return; /* a fault, in contrast, cannot be ignored */
-    else if (previous->sa_handler == SIG_DFL || previous->sa_handler == SIG_IGN)
+    else if (previous->sa_handler == SIG_DFL
+             || previous->sa_handler == SIG_IGN)
         die_of(number, info);
     else
         previous->sa_handler(number);

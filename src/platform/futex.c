@@ -31,8 +31,9 @@ int futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns)
     /* FUTEX_WAIT_BITSET, unlike FUTEX_WAIT, takes an absolute time. */
     if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected,
                 deadline_ns == CLOCK_NEVER ? NULL : &deadline, NULL,
-                FUTEX_BITSET_MATCH_ANY) < 0 &&
-        errno == ETIMEDOUT)
+                FUTEX_BITSET_MATCH_ANY)
+            < 0
+        && errno == ETIMEDOUT)
         result = ETIMEDOUT;
     errno = saved_errno;
     return result;
@@ -52,12 +53,14 @@ void futex_wake(_Atomic uint32_t *word, int count)
 static int try_for_a_while(struct os_lock *lock)
 {
     for (int i = 0; i < SPINS; i++) {
-        uint32_t word = atomic_load_explicit(&lock->word, memory_order_relaxed);
+        uint32_t word =
+            atomic_load_explicit(&lock->word, memory_order_relaxed);
         if (word == 2)
             return 0; /* others sleep: the section is not that short */
-        if (word == 0 && atomic_compare_exchange_weak_explicit(
-                             &lock->word, &word, 1, memory_order_acquire,
-                             memory_order_relaxed))
+        if (word == 0
+            && atomic_compare_exchange_weak_explicit(&lock->word, &word, 1,
+                                                     memory_order_acquire,
+                                                     memory_order_relaxed))
             return 1;
         cpu_relax();
     }
