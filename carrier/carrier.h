@@ -114,7 +114,7 @@ static inline void pool_wake_if_needed(struct pool *pool)
 
 static inline uint64_t carrier_backlog(const struct carrier *carrier)
 {
-    return deque_size(&carrier->queue) + deque_size(&carrier->forked);
+    return deque_length(&carrier->queue) + deque_length(&carrier->forked);
 }
 
 /* The carrier is about to run a task and has just done a full fence (the

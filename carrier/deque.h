@@ -52,14 +52,7 @@ static inline bool deque_is_empty(const struct deque *d)
            >= atomic_load_explicit(&d->tail, memory_order_relaxed);
 }
 
-/* For its owner: what thieves take meanwhile is not seen. */
-static inline uint64_t deque_size(const struct deque *d)
-{
-    return atomic_load_explicit(&d->tail, memory_order_relaxed)
-           - atomic_load_explicit(&d->head, memory_order_relaxed);
-}
-
-/* How many there are, about: from any OS thread, to tell. */
+/* How many there are, about: from any OS thread. */
 static inline uint64_t deque_length(const struct deque *d)
 {
     uint64_t head = atomic_load_explicit(&d->head, memory_order_relaxed);

@@ -151,7 +151,7 @@ static void tell_stuck(struct pool *pool, struct memory *last,
  * (carrier.c) it has learnt from tasks that may have been much shorter. */
 static bool is_stuck(struct carrier *c, uint32_t ran, uint64_t elapsed_ns)
 {
-    uint64_t backlog = deque_length(&c->queue) + deque_length(&c->forked);
+    uint64_t backlog = carrier_backlog(c);
     if (backlog * elapsed_ns > ran * (uint64_t)BACKLOG_NS)
         return true;
     return ran == 0

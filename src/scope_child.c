@@ -208,8 +208,7 @@ static int check_args(const struct thread *self, const void *args,
     for (size_t i = 0; err == 0 && i + sizeof word <= args_bytes;
          i += sizeof word) {
         memcpy(&word, (const char *)args + i, sizeof word);
-        if (unlikely(continuation_contains(&self->continuation, word)
-                     || run_stack_is_common_address(word)))
+        if (unlikely(escape_is_suspect(self, word)))
             err = escape_check(word, "vthread_scope_fork");
     }
     return err;

@@ -81,7 +81,7 @@ struct vthread_scope {
     _Alignas(16) char space[];
 };
 
-/* ---- A child's memory ----------------------------------------------------- */
+/* ---- A child's memory --------------------------------------------------- */
 
 static inline size_t align(size_t size, size_t alignment)
 {

@@ -6,8 +6,8 @@
  * the nth is cancelled for certain.  Where helpers come whenever they like it
  * is a matter of luck who is first, and the same must hold.
  *
- * Descriptors are in cancel_points_io_test.c.  How a thread goes through points, and what is claimed of each, is in
- * cancel_points.h.
+ * Descriptors are in cancel_points_io_test.c.  How a thread goes through
+ * points, and what is claimed of each, is in cancel_points.h.
  */
 #include "tests/cancel_points.h"
 

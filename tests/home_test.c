@@ -253,7 +253,8 @@ START_TEST(one_who_holds_a_common_home_is_counted_and_remembered)
     set_mode("VTHREAD_HOG_MS", "1");
     set_mode("VTHREAD_OWN_LIMIT", "0");
     set_mode("VTHREAD_COMMON_HOMES", "1");
-    if (!mode_is("VTHREAD_OWN_LIMIT", "0") || mode_is("VTHREAD_FREEZE", "guard"))
+    if (!mode_is("VTHREAD_OWN_LIMIT", "0")
+        || mode_is("VTHREAD_FREEZE", "guard"))
         return;
     scheduler = scheduler_of(2);
     for (unsigned i = 0; i < COUNT_OF(parked); i++)

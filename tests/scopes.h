@@ -40,7 +40,8 @@ static inline void close_scope(vthread_scope_t *s)
 /* A child that is given a number and returns one. */
 typedef int child_fn(const void *args, void *result);
 
-static inline uint32_t fork_number(vthread_scope_t *s, child_fn *fn, int64_t number)
+static inline uint32_t fork_number(vthread_scope_t *s, child_fn *fn,
+                                   int64_t number)
 {
     uint32_t task = VTHREAD_SCOPE_NO_TASK;
     require(vthread_scope_fork(s, &task, fn, &number, sizeof number,
