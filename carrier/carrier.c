@@ -581,6 +581,8 @@ void carrier_main(void *carrier)
 void carrier_block_begin(struct carrier *c)
 {
     struct pool *pool = c->pool;
+    if (c->blocks++ > 0)
+        return;
     struct task *next = atomic_exchange_explicit(&c->next, NULL,
                                                  memory_order_acq_rel);
     if (next)
@@ -598,6 +600,8 @@ void carrier_block_begin(struct carrier *c)
 void carrier_block_end(struct carrier *c)
 {
     struct pool *pool = c->pool;
+    if (--c->blocks > 0)
+        return;
     atomic_fetch_add_explicit(&pool->awake, 1, memory_order_seq_cst);
     /* The monitor must not take the time for the task's.  Release: after
      * awake; pairs with pool_is_quiet. */

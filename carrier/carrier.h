@@ -30,6 +30,8 @@ struct carrier {
     uint64_t stretch_ns;        /* O: since when it has had tasks */
     uint64_t measured_ns;       /* O: when it measured them last, */
     uint32_t measured_tick;     /* O: and what tick was then */
+    unsigned blocks;            /* O: calls of carrier_block_begin that
+                                   have not ended */
     uint32_t task_ns;           /* O: how long its tasks take, on average */
     uint32_t backlog_worth;     /* O: more tasks than that in its queue are
                                    worth the waking of another carrier */

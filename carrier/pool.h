@@ -146,7 +146,8 @@ void carrier_requeue(struct carrier *carrier, struct task *task);
 void carrier_awake(struct carrier *carrier);
 
 /* The calling carrier is about to block in the kernel, and is back.  A
- * spare carrier takes its place meanwhile, within max_carriers. */
+ * spare carrier takes its place meanwhile, within max_carriers.  They
+ * nest. */
 void carrier_block_begin(struct carrier *carrier);
 void carrier_block_end(struct carrier *carrier);
 

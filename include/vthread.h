@@ -48,6 +48,7 @@
 
 #include <vthread/api.h>
 #include <vthread/barrier.h>
+#include <vthread/block.h>
 #include <vthread/cancel.h>
 #include <vthread/carrier_local.h>
 #include <vthread/channel.h>
@@ -234,6 +235,17 @@ VTHREAD_API bool vthread_interrupted(void);
  */
 VTHREAD_API int vthread_pin(void);
 VTHREAD_API int vthread_unpin(void);
+
+/*
+ * Keeps the calling thread on its present carrier for good, as
+ * VTHREAD_BOUND does from the first.  It may park: the carrier goes on with
+ * others, and no other carrier will run it.  On a platform thread, which
+ * never changes, it does nothing.
+ *
+ * Returns  0, or ENOMEM on a platform thread whose first call this is.
+ * Blocks   never.
+ */
+VTHREAD_API int vthread_bind(void);
 
 /*
  * errno as it is now on this OS thread.  Compilers keep the address of

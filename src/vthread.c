@@ -655,6 +655,20 @@ int vthread_unpin(void)
     return 0;
 }
 
+int vthread_bind(void)
+{
+    struct thread *self = thread_self();
+    if (!self)
+        return ENOMEM;
+    if (word_of(self) & (THREAD_PLATFORM | THREAD_BOUND_ONE))
+        return 0;
+    self->carrier = (uint8_t)carrier_number(local_self()->carrier);
+    /* Relaxed: read when the thread is resubmitted, after it has waited. */
+    atomic_fetch_or_explicit(&self->word, THREAD_BOUND_ONE,
+                             memory_order_relaxed);
+    return 0;
+}
+
 /* ---- Time and errno ----------------------------------------------------- */
 
 uint64_t vthread_now(void)
