@@ -161,8 +161,9 @@ VTHREAD_API bool vthread_is_virtual(void);
  * Ends the calling virtual thread with that result, from any depth.
  * Frames are dropped, not unwound; cleanup handlers run, open scopes are
  * closed, values of keys destroyed.  On a platform thread: pthread_exit
- * after these.  Not for main, which should wait and return: carriers stay,
- * and block signals, so without main only SIGKILL ends the process.
+ * after these.  When main does so the process ends with its last thread, of
+ * whatever kind; until then signals to the process find nobody, for carriers
+ * block them.
  */
 VTHREAD_API _Noreturn void vthread_exit(void *result);
 

@@ -1,5 +1,6 @@
 /*
- * deadlock.c - finds out that all threads wait for each other.
+ * deadlock.c - finds out that all threads wait for each other, or that there
+ * are none left.
  *
  * A monitor asks when its pool has been quiet for some time.  It kills the
  * process, so it must never be wrong.  Not finding a deadlock at once is
@@ -52,11 +53,15 @@
  * nobody tells; while it is all that is in the way we look again, with growing
  * pauses.
  *
+ * If no thread is left at all, and no OS thread but ours, the process ends as
+ * it would without us when its last thread ends: by exit(0).
+ *
  * Not here: words; see deadlock_report.c.
  */
 #include "deadlock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -165,6 +170,7 @@ static bool is_closing_stuck(const struct waiters *waiters)
 enum verdict {
     LIVES,    /* what runs, or will, brings us back */
     DOUBTFUL, /* to be looked at again */
+    IS_EMPTY, /* nobody is left */
     IS_DEAD,
     KNOWN_DEAD /* and nobody has run since that was told */
 };
@@ -181,11 +187,13 @@ static enum verdict judge(void)
     ours +=
         atomic_load_explicit(&deadlock_test.os_threads, memory_order_relaxed);
     bool is_known = os_thread_count() == ours + thread_platform_count();
-    if (!do_all_wait(&waiters) || !waiters.is_any)
+    if (!do_all_wait(&waiters))
         return LIVES;
     if (!is_known || !are_all_quiet(&sum_after, &ours) || sum_after != sum
         || !is_closing_stuck(&waiters))
         return DOUBTFUL;
+    if (!waiters.is_any)
+        return IS_EMPTY;
     if (sum == told_sum)
         return KNOWN_DEAD;
     told_sum = sum;
@@ -229,6 +237,21 @@ static void tell(void)
         end_process();
 }
 
+static void leave_process(void *arg)
+{
+    (void)arg;
+    exit(0);
+}
+
+/* On an OS thread of its own: handlers of the program run there, and they
+ * may shut down the scheduler, whose monitor this is. */
+static void end_with_last_thread(void)
+{
+    struct os_thread last;
+    if (os_thread_start(&last, "vthread-exit", leave_process, NULL) != 0)
+        exit(0);
+}
+
 /* Relaxed, both: a test looks at it again and again. */
 static void note_look(void)
 {
@@ -245,10 +268,6 @@ uint64_t deadlock_look(struct pool *pool)
 {
     static _Atomic uint64_t pause_ns = PAUSE_MIN_NS; /* held, but at first */
     (void)pool; /* whichever asks: all of them are looked at */
-    if (settings_get()->deadlock == DEADLOCK_OFF) {
-        note_look();
-        return is_restless() ? clock_now_ns() + PAUSE_MIN_NS : CLOCK_NEVER;
-    }
     /* (B) Relaxed: the fence follows. */
     atomic_store_explicit(&is_monitor_resting, true, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
@@ -258,8 +277,10 @@ uint64_t deadlock_look(struct pool *pool)
     uint64_t pause = verdict == DOUBTFUL ? pause_ns : PAUSE_MIN_NS;
     pause_ns = pause * 2 < PAUSE_MAX_NS ? pause * 2 : PAUSE_MAX_NS;
     scheduler_release_all();
-    if (verdict == IS_DEAD)
+    if (verdict == IS_DEAD && settings_get()->deadlock != DEADLOCK_OFF)
         tell();
+    else if (verdict == IS_EMPTY)
+        end_with_last_thread();
     note_look();
     return verdict == DOUBTFUL || is_restless() ? clock_now_ns() + pause
                                                 : CLOCK_NEVER;

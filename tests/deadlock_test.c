@@ -453,6 +453,40 @@ START_TEST(it_is_found_after_main_has_ended)
 }
 END_TEST
 
+#if !defined __SANITIZE_THREAD__
+static void says_good_bye(void)
+{
+    vthread_scheduler_shutdown(vthread_scheduler_default(), VTHREAD_NEVER);
+    fprintf(stderr, "good bye");
+}
+
+static void *sleeps_a_little(void *arg)
+{
+    vthread_sleep(VTHREAD_MS);
+    fprintf(stderr, "the last one; ");
+    return arg;
+}
+
+static void all_end(void)
+{
+    atexit(says_good_bye);
+    vthread_detach(child_start("last", sleeps_a_little, NULL));
+    pthread_exit(NULL);
+}
+#endif
+
+START_TEST(the_process_ends_with_its_last_thread)
+{
+#if !defined __SANITIZE_THREAD__
+    is_not_told(all_end);
+    said("the last one; good bye");
+    setenv("VTHREAD_DEADLOCK", "off", 1);
+    is_not_told(all_end);
+    said("the last one; good bye");
+#endif
+}
+END_TEST
+
 static void shuts_down(void)
 {
     child_start("parker", parks_for_ever, NULL);
@@ -906,6 +940,7 @@ int main(void)
     tcase_add_loop_test(not_told, it_is_not_told_while_something_may_happen,
                         0, COUNT_OF(alive));
     TCase *after = new_case(suite, "after");
+    tcase_add_test(after, the_process_ends_with_its_last_thread);
     tcase_add_test(after, switched_off_it_hangs);
     tcase_add_test(after, it_is_reported_once_and_the_process_goes_on);
     tcase_add_test(after, a_handler_is_called_instead_and_may_end_the_wait);
