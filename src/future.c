@@ -6,11 +6,10 @@
  *
  * The word:
  *
- *   LOCKED   somebody changes the lists, or sets the future
- *   WANTED   somebody sleeps in the kernel until it is unlocked
- *   DONE     set, for good; error and value stay as they are
+ *   BUSY   somebody changes the lists, or sets the future (busy.h)
+ *   DONE   set, for good; error and value stay as they are
  *
- * DONE takes the place of LOCKED in one step, and that is the last time that
+ * DONE takes the place of BUSY in one step, and that is the last time that
  * the setter touches the future: whoever sees DONE may free it.  So the
  * setter takes everybody off the lists first, and wakes them after it.
  *
@@ -30,30 +29,25 @@
  * event; the waiting thread itself counts those that it finds done.
  */
 #include <errno.h>
-#include <limits.h>
 
 #include <vthread/future.h>
 #include <vthread/time.h>
 
 #include "escape.h"
 #include "multiwait.h"
-#include "platform/futex.h"
+#include "platform/busy.h"
 #include "waitlist.h"
 
-#define LOCKED 1u
-#define WANTED 2u
-#define DONE 4u
+#define DONE 2u
 
-enum { SPINS = 64 };
-
-/* As vthread_future_t.  Field letters: L under the lock; DONE publishes
- * error and value. */
+/* As vthread_future_t.  Field letters: A atomic; B under BUSY of the word;
+ * DONE publishes error and value. */
 struct future {
-    _Atomic uint32_t word;
-    uint32_t error;
-    void *value;
-    struct waitlist waiting;        /* L */
-    struct multiwait_list watching; /* L */
+    _Atomic uint32_t word;          /* A */
+    uint32_t error;                 /* B */
+    void *value;                    /* B */
+    struct waitlist waiting;        /* B */
+    struct multiwait_list watching; /* B */
 };
 
 _Static_assert(sizeof(struct future) == sizeof(vthread_future_t)
@@ -73,58 +67,26 @@ static bool is_done(struct future *f)
     return atomic_load_explicit(&f->word, memory_order_acquire) & DONE;
 }
 
-/* Somebody else has it.  Sleeps until that may have changed, after so many
- * attempts. */
-static void wait_for_lock(struct future *f, uint32_t word, int attempt)
-{
-    if (attempt < SPINS) {
-        cpu_relax();
-        return;
-    }
-    /* Relaxed: it orders nothing, the lock does. */
-    if (word & WANTED
-        || atomic_compare_exchange_strong_explicit(
-            &f->word, &word, word | WANTED, memory_order_relaxed,
-            memory_order_relaxed))
-        futex_wait(&f->word, word | WANTED, VTHREAD_NEVER);
-}
-
 /* False: it is done. */
 static bool lock(struct future *f)
 {
-    for (int attempt = 0;; attempt++) {
-        /* Acquire: as in is_done. */
-        uint32_t word = atomic_load_explicit(&f->word, memory_order_acquire);
-        if (word & DONE)
-            return false;
-        if (word & LOCKED)
-            wait_for_lock(f, word, attempt);
-        /* Acquire: the lists as the last holder left them; pairs with
-         * unlock. */
-        else if (atomic_compare_exchange_weak_explicit(
-                     &f->word, &word, word | LOCKED, memory_order_acquire,
-                     memory_order_relaxed))
-            return true;
-    }
-}
-
-/* Lets go of the lock; the word is `next` then.  Release: the lists, or
- * value and error.  Pairs with lock and is_done. */
-static void change(struct future *f, uint32_t next)
-{
-    if (atomic_exchange_explicit(&f->word, next, memory_order_release)
-        & WANTED)
-        futex_wake(&f->word, INT_MAX);
+    if (is_done(f))
+        return false;
+    uint32_t word = busy_acquire(&f->word);
+    if (word & DONE)
+        busy_release(&f->word, word);
+    return !(word & DONE);
 }
 
 static void unlock(struct future *f)
 {
-    change(f, 0);
+    busy_release(&f->word, 0);
 }
 
+/* Pairs with is_done and lock. */
 static void publish(struct future *f)
 {
-    change(f, DONE);
+    busy_release(&f->word, DONE);
 }
 
 /* ---- What ends a wait for several --------------------------------------- */
@@ -150,20 +112,6 @@ static bool claim(struct multiwait_node *node, const struct future *f)
 
 /* ---- Setting ------------------------------------------------------------ */
 
-/* Those who wait for this future only, chained by wait_next, oldest first.
- * Under the lock. */
-static struct thread *take_threads(struct future *f)
-{
-    uint32_t first = 0, *link = &first;
-    struct thread *t;
-    while ((t = waitlist_take_first(&f->waiting)) != NULL) {
-        *link = thread_number(t);
-        link = &t->wait_next;
-    }
-    *link = 0;
-    return first ? thread_at(first) : NULL;
-}
-
 /* Those whose wait this future ends, chained by next.  The other nodes are
  * not touched after the lock is gone.  Under the lock. */
 static struct multiwait_node *claim_nodes(struct future *f)
@@ -178,13 +126,8 @@ static struct multiwait_node *claim_nodes(struct future *f)
     return first;
 }
 
-static void wake_all(struct thread *t, struct multiwait_node *node)
+static void wake_nodes(struct multiwait_node *node)
 {
-    while (t) {
-        struct thread *next = t->wait_next ? thread_at(t->wait_next) : NULL;
-        thread_wake(t);
-        t = next;
-    }
     while (node) {
         struct multiwait_node *next = node->next;
         thread_wake(node->wait->thread);
@@ -206,10 +149,11 @@ static int settle(vthread_future_t *future, void *value, uint32_t error,
         return EALREADY;
     f->value = value;
     f->error = error;
-    struct thread *threads = take_threads(f);
+    struct thread *threads = waitlist_take_all(&f->waiting);
     struct multiwait_node *nodes = claim_nodes(f);
     publish(f);
-    wake_all(threads, nodes);
+    waitlist_wake_chain(threads);
+    wake_nodes(nodes);
     return 0;
 }
 

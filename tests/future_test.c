@@ -361,6 +361,9 @@ END_TEST
  * while another awaits them with a deadline or under interrupts.  When they
  * are all done it frees them at once: a setter that touched them later, or
  * a waker that did not let go of a node, is found by ASan and TSan.
+ *
+ * The setters have carriers of their own, which sleep until a round begins:
+ * so all go at once, and nobody spins while another has no processor.
  */
 enum { SETTERS = 3 };
 
@@ -369,14 +372,12 @@ struct round {
 };
 
 struct relay {
-    struct round *_Atomic round;
-    _Atomic unsigned set[COUNT];    /* rounds in which it was set by one */
-    _Atomic unsigned setters_done;  /* of this round */
-    _Atomic vthread_t waiter;
+    struct round *round;
+    _Atomic unsigned set[COUNT]; /* rounds in which it was set by one */
+    vthread_semaphore_t begin[SETTERS], ended; /* a round */
     atomic_int is_over;
     struct random random;
     unsigned rounds;
-    _Atomic unsigned next_round;
 };
 
 struct setter {
@@ -391,9 +392,9 @@ static void *sets(void *arg)
 {
     struct setter *s = arg;
     for (unsigned n = 1; n <= s->relay->rounds; n++) {
-        while (atomic_load(&s->relay->next_round) < n)
-            vthread_yield();
-        struct round *round = atomic_load(&s->relay->round);
+        ck_assert_int_eq(
+            vthread_semaphore_wait(&s->relay->begin[s->number]), 0);
+        struct round *round = s->relay->round;
         for (unsigned i = s->number; i < COUNT; i += SETTERS) {
             unsigned what = (unsigned)random_below(&s->random, 3);
             int err = what == 0
@@ -403,7 +404,7 @@ static void *sets(void *arg)
             ck_assert_int_eq(err, 0);
             atomic_fetch_add(&s->relay->set[i], 1);
         }
-        atomic_fetch_add(&s->relay->setters_done, 1);
+        vthread_semaphore_post(&s->relay->ended);
     }
     return NULL;
 }
@@ -464,15 +465,15 @@ static void await_round(struct relay *r, struct round *round)
 static void *awaits_and_frees(void *arg)
 {
     struct relay *r = arg;
-    atomic_store(&r->waiter, vthread_self());
     for (unsigned n = 1; n <= r->rounds; n++) {
-        struct round *round = calloc(1, sizeof *round);
-        atomic_store(&r->round, round);
-        atomic_store(&r->next_round, n);
+        struct round *round = r->round = calloc(1, sizeof *round);
+        for (int i = 0; i < SETTERS; i++)
+            vthread_semaphore_post(&r->begin[i]);
         await_round(r, round);
         free(round);
-        while (atomic_load(&r->setters_done) < n * SETTERS)
-            vthread_yield();
+        for (int i = 0; i < SETTERS; i++)
+            while (vthread_semaphore_wait(&r->ended) == ECANCELED)
+                continue;
     }
     atomic_store(&r->is_over, 1);
     return NULL;
@@ -486,13 +487,14 @@ START_TEST(futures_that_are_freed_at_once_are_left_alone)
     struct random random = {seed + (uint64_t)_i};
     struct relay *r = calloc(1, sizeof *r);
     struct setter *setters = calloc(SETTERS, sizeof *setters);
+    vthread_scheduler_t *scheduler = scheduler_of(SETTERS);
     vthread_t threads[SETTERS];
     r->random.state = random_next(&random);
     r->rounds = UNDER_SANITIZER ? 300 : 2000;
     vthread_t waiter = start(awaits_and_frees, r);
     for (unsigned i = 0; i < SETTERS; i++) {
         setters[i] = (struct setter){r, i, {random_next(&random)}};
-        threads[i] = start(sets, &setters[i]);
+        threads[i] = start_on(scheduler, sets, &setters[i]);
     }
     while (!atomic_load(&r->is_over)) {
         vthread_interrupt(waiter);
@@ -503,6 +505,7 @@ START_TEST(futures_that_are_freed_at_once_are_left_alone)
     join(waiter);
     for (unsigned i = 0; i < COUNT; i++)
         ck_assert_uint_eq(r->set[i], r->rounds);
+    shut_down(scheduler);
     free(setters);
     free(r);
 }
