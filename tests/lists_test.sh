@@ -13,5 +13,5 @@ while read -r file; do
         failed=1
     fi
 done < <(find include src continuation carrier examples bench tests tools doc \
-    -regex '.*\.\([chS]\|sh\|md\|pml\|map\|[1-9]\)')
+    -regex '.*\.\([chS]\|cpp\|sh\|md\|pml\|map\|[1-9]\)')
 exit $failed

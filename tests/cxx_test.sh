@@ -1,0 +1,69 @@
+#!/bin/bash
+#
+# cxx_test.sh - the library can be used from C++.
+#
+#     tests/cxx_test.sh              in the build directory
+#
+# For g++ and clang++, whichever is here, from C++11 to C++20: each public
+# header by itself compiles without a warning, and cxx_program.cpp does,
+# links with the library, and does what it says.
+#
+# One line for each claim; exits with 1 if one fails, 77 (skipped) without a
+# compiler.
+set -u
+export LC_ALL=C
+
+top=$(realpath "${srcdir:-$(dirname "$0")/..}")
+archive=$(realpath "${LIBVTHREAD:-libvthread.a}")
+
+# A library with a sanitizer is linked by the compiler that has built it.
+case ${SANITIZE_CFLAGS:-}:${CC:-cc} in
+:*) known=(g++ clang++) ;;
+*clang*) known=(clang++) ;;
+*) known=(g++) ;;
+esac
+compilers=()
+for compiler in "${known[@]}"; do
+    command -v "$compiler" >/dev/null && compilers+=("$compiler")
+done
+[ ${#compilers[@]} -gt 0 ] || { echo "# no ${known[*]} here"; exit 77; }
+
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
+
+compile() { # ARGUMENT...
+    # Unquoted: the flags may be several words.
+    "$compiler" -std="$standard" ${SANITIZE_CFLAGS:-} -Wall -Wextra -Werror \
+        -I"$top/include" "$@"
+}
+
+headers_compile()
+{
+    local header status=0
+    for header in "$top"/include/vthread.h "$top"/include/vthread/*.h; do
+        echo "#include <${header#"$top/include/"}>" >"$work/header.cpp"
+        compile -fsyntax-only "$work/header.cpp" || status=1
+    done
+    return $status
+}
+
+program_runs()
+{
+    compile -O2 -o "$work/program" "$top/tests/cxx_program.cpp" "$archive" \
+        -pthread || return
+    same $'hello, thread\nscope: 5\nchannel: 10' \
+        "$(timeout 60 "$work/program" 2>&1)"
+}
+
+for compiler in "${compilers[@]}"; do
+    for standard in c++11 c++14 c++17 c++20; do
+        mode="$compiler, $standard"
+        claim "a program compiles, links and runs" program_runs
+    done
+    # The standards differ in little that a header of C has.
+    for standard in c++11 c++20; do
+        mode="$compiler, $standard"
+        claim "each header compiles by itself" headers_compile
+    done
+done
+end_claims
