@@ -64,6 +64,8 @@ failed=0
     check holds home_claim || exit 1
     check holds sleep_wake -DPARALLELISM=2 || exit 1
     check_plants park_unpark || exit 1
+    check holds forked_deque || exit 1
+    check_plants forked_deque || exit 1
 } &
 {
     check holds sleep_wake -DPARALLELISM=3 -DCALM || exit 1
