@@ -38,7 +38,7 @@
  * fence in between on both sides, so they see each other but for the last
  * task, for which both move head.  (A thief that took several at once, up
  * to a tail that it has read, could take one that the owner has popped.)
- * Modelled in tests/models/forked_deque.pml.
+ * Modelled in tests/models/forked_deque.pml; simulate_deque_test.c runs it.
  */
 #include "carrier/deque.h"
 
