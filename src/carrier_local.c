@@ -22,7 +22,6 @@
 #include "escape.h"
 #include "platform/futex.h"
 #include "platform/memory.h"
-#include "platform/thread_local.h"
 #include "thread.h"
 
 struct block {
@@ -44,16 +43,7 @@ struct vthread_carrier_local {
     struct value *values; /* L */
 };
 
-/* What an OS thread knows. */
-struct own_values {
-    struct block *block;
-};
-
-extern __attribute__((visibility("hidden"))) __thread struct own_values
-    own_values;
 __thread struct own_values own_values;
-
-THREAD_LOCAL_SELF(struct own_values, own_values_self, own_values)
 
 static struct os_lock lock;
 static uint64_t used; /* L: a bit for each index */

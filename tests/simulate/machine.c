@@ -6,8 +6,8 @@
  * threads.  Not here: who goes on (explore.c), what order operations have
  * (order.c), tasks (pool.c).
  *
- * Invariant: `local` and `mount_point` are those of machine_current; of the
- * other contexts they are kept in the context.
+ * Invariant: `local`, `mount_point` and `own_values` are those of
+ * machine_current; of the other contexts they are kept in the context.
  */
 #include "tests/simulate/machine.h"
 
@@ -62,7 +62,7 @@ static unsigned enabled_contexts(void)
 
 /* ---- Thread-locals ------------------------------------------------------ */
 
-/* Those of the program.  All contexts use the same: `local` and mount_point
+/* Those of the program.  All contexts use the same: the three of the invariant
  * are exchanged, the rest are caches and the like, which any OS thread could
  * have in that state. */
 static struct {
@@ -106,8 +106,10 @@ static void change_to(struct context *next)
     self->local = *local_self();
     self->mount_point = *mount_point_self();
     machine_current = next == &explorer ? NULL : next;
+    self->own_values = *own_values_self();
     *local_self() = next->local;
     *mount_point_self() = next->mount_point;
+    *own_values_self() = next->own_values;
     switch_stacks(&self->sp, next->sp, 0);
     self->looks = self->looks_same = 0;
     self->was_away = true;

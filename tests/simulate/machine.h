@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "carrier/pool.h"
+#include "carrier_local.h"
 #include "continuation/mount.h"
 #include "local.h"
 #include "platform/clock.h"
@@ -42,6 +43,7 @@ struct context {
     struct carrier *carrier;   /* that it is, or NULL */
     struct local local;        /* what is thread-local, while it does not */
     struct mount_point mount_point;
+    struct own_values own_values;
     unsigned looks;            /* operations in a row that changed nothing */
     unsigned looks_same;       /* of these the last, at one object: */
     const void *looked_at;
