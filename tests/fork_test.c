@@ -19,106 +19,79 @@ static vthread_scope_t *opened;
 static vthread_channel_t *channel;
 static vthread_future_t future;
 
-static void calls(int which)
+static vthread_scheduler_t *made_scheduler;
+static vthread_scheduler_stats_t stats;
+static vthread_continuation_t *continuation;
+static vthread_scope_t *scope;
+static vthread_carrier_local_t *local;
+static vthread_scoped_t scoped;
+static vthread_key_t key;
+static size_t chosen;
+static vthread_semaphore_t semaphore;
+static vthread_barrier_t barrier = VTHREAD_BARRIER_INITIALIZER(2);
+static vthread_latch_t latch = VTHREAD_LATCH_INITIALIZER(1);
+static vthread_mutex_t mutex;
+static vthread_cond_t cond;
+static vthread_once_t once;
+
+static int returns_zero(void *arg)
 {
-    vthread_scheduler_t *s;
-    vthread_scheduler_stats_t stats;
-    vthread_continuation_t *c;
-    vthread_scope_t *scope;
-    vthread_carrier_local_t *local;
-    static vthread_scoped_t scoped;
-    vthread_key_t key;
-    size_t size;
-    switch (which) {
-    case 0:
-        vthread_create(NULL, NULL, parks, NULL);
-        break;
-    case 1:
-        vthread_join(parked, NULL);
-        break;
-    case 2:
-        vthread_unpark(parked);
-        break;
-    case 3:
-        vthread_interrupt(parked);
-        break;
-    case 4:
-        vthread_park_until(vthread_after(VTHREAD_MS));
-        break;
-    case 5:
-        vthread_sleep(VTHREAD_MS);
-        break;
-    case 6:
-        vthread_self();
-        break;
-    case 7:
-        vthread_scheduler_create(&s, NULL);
-        break;
-    case 8:
-        vthread_scheduler_shutdown(scheduler, VTHREAD_NEVER);
-        break;
-    case 9:
-        vthread_detach(parked);
-        break;
-    case 10:
-        vthread_yield();
-        break;
-    case 11:
-        vthread_scheduler_stats(scheduler, &stats);
-        break;
-    case 12:
-        vthread_continuation_create(&c, NULL, nothing, NULL);
-        break;
-    case 13:
-        vthread_scope_open(&scope, NULL);
-        break;
-    case 14:
-        vthread_scope_join(opened);
-        break;
-    case 15:
-        vthread_scope_cancel(opened);
-        break;
-    case 16:
-        vthread_key_create(&key, NULL);
-        break;
-    case 17:
-        vthread_key_get(1);
-        break;
-    case 18:
-        vthread_scoped_get(&scoped);
-        break;
-    case 19:
-        vthread_carrier_local_create(&local, parks, NULL, NULL);
-        break;
-    case 20:
-        vthread_cleanup_push(nothing, NULL);
-        break;
-    case 21:
-        vthread_cleanup_pop(false);
-        break;
-    case 22:
-        vthread_cancel_disable();
-        break;
-    case 23:
-        vthread_testcancel();
-        break;
-    case 24:
-        vthread_channel_trysend(channel, &parked);
-        break;
-    case 25:
-        vthread_channel_tryreceive(channel, &parked);
-        break;
-    case 26:
-        vthread_tryselect(NULL, 0, &size);
-        break;
-    case 27:
-        vthread_future_set(&future, NULL);
-        break;
-    case 28:
-        vthread_future_await(&future, NULL);
-        break;
-    }
+    (void)arg;
+    return 0;
 }
+
+/* What a child may not do: a name, and how it goes about it. */
+#define CALLS(CALL)                                                           \
+    CALL(create, vthread_create(NULL, NULL, parks, NULL))                     \
+    CALL(join, vthread_join(parked, NULL))                                    \
+    CALL(detach, vthread_detach(parked))                                      \
+    CALL(self, vthread_self())                                                \
+    CALL(yield, vthread_yield())                                              \
+    CALL(sleep, vthread_sleep(VTHREAD_MS))                                    \
+    CALL(park, vthread_park_until(vthread_after(VTHREAD_MS)))                 \
+    CALL(unpark, vthread_unpark(parked))                                      \
+    CALL(interrupt, vthread_interrupt(parked))                                \
+    CALL(cancel_disable, vthread_cancel_disable())                            \
+    CALL(testcancel, vthread_testcancel())                                    \
+    CALL(cleanup_push, vthread_cleanup_push(nothing, NULL))                   \
+    CALL(cleanup_pop, vthread_cleanup_pop(false))                             \
+    CALL(pin, vthread_pin())                                                  \
+    CALL(bind, vthread_bind())                                                \
+    CALL(block, vthread_block(parks, NULL, NULL))                             \
+    CALL(scheduler_create, vthread_scheduler_create(&made_scheduler, NULL))   \
+    CALL(scheduler_stats, vthread_scheduler_stats(scheduler, &stats))         \
+    CALL(scheduler_shutdown,                                                  \
+         vthread_scheduler_shutdown(scheduler, VTHREAD_NEVER))                \
+    CALL(continuation_create,                                                 \
+         vthread_continuation_create(&continuation, NULL, nothing, NULL))     \
+    CALL(scope_open, vthread_scope_open(&scope, NULL))                        \
+    CALL(scope_join, vthread_scope_join(opened))                              \
+    CALL(scope_cancel, vthread_scope_cancel(opened))                          \
+    CALL(key_create, vthread_key_create(&key, NULL))                          \
+    CALL(key_get, vthread_key_get(1))                                         \
+    CALL(scoped_get, vthread_scoped_get(&scoped))                             \
+    CALL(carrier_local_create,                                                \
+         vthread_carrier_local_create(&local, parks, NULL, NULL))             \
+    CALL(channel_trysend, vthread_channel_trysend(channel, &parked))          \
+    CALL(channel_tryreceive, vthread_channel_tryreceive(channel, &parked))    \
+    CALL(tryselect, vthread_tryselect(NULL, 0, &chosen))                      \
+    CALL(future_set, vthread_future_set(&future, NULL))                       \
+    CALL(future_await, vthread_future_await(&future, NULL))                   \
+    CALL(semaphore_wait, vthread_semaphore_wait(&semaphore))                  \
+    CALL(barrier_wait, vthread_barrier_wait(&barrier, NULL))                  \
+    CALL(latch_wait, vthread_latch_wait(&latch))                              \
+    CALL(once, vthread_once(&once, returns_zero, NULL))                       \
+    CALL(cond_wait, vthread_cond_wait(&cond, &mutex))
+
+#define DEFINE(name, call)                                                    \
+    static void call_##name(void)                                             \
+    {                                                                         \
+        (void)(call);                                                         \
+    }
+CALLS(DEFINE)
+
+#define ENTER(name, call) call_##name,
+static void (*const calls[])(void) = {CALLS(ENTER)};
 
 static int call_number;
 
@@ -133,7 +106,7 @@ static void use_after_fork(void)
     pid_t child = fork();
     if (child == 0) {
         alarm(10);
-        calls(call_number);
+        calls[call_number]();
         _exit(0);
     }
     expect(waitpid(child, &status, 0) == child);
@@ -191,7 +164,7 @@ int main(void)
     Suite *suite = suite_create("fork");
     TCase *cases = new_case(suite, "fork");
     tcase_add_loop_test(cases, a_call_in_a_forked_child_aborts_in_words, 0,
-                        29);
+                        COUNT_OF(calls));
     tcase_add_test(cases, a_forked_child_may_exec);
     return run_suite(suite);
 }
