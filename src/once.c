@@ -219,7 +219,7 @@ static int call(struct once *o, int (*fn)(void *), void *arg, bool may_wait,
     struct thread *self = thread_self();
     if (!self)
         return ENOMEM;
-    int err = escape_check(o, "vthread_once");
+    int err = escape_check(o, may_wait ? "vthread_once" : "vthread_tryonce");
     if (err != 0)
         return err;
     switch (take_or_join(o, self, may_wait)) {

@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "tests/children.h"
+#include "tests/homes.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 
@@ -231,18 +231,8 @@ static void *shares_its_own(void *arg)
     return arg;
 }
 
-static void escapes(void)
-{
-    on_a_shared_home(shares_its_own);
-}
-
-START_TEST(one_on_a_shared_home_is_refused_in_words)
-{
-    ends_well(escapes);
-    said("vthread_barrier_wait");
-    said("VTHREAD_STACK_OWN");
-}
-END_TEST
+static const char *const refusers[] = {
+    "vthread_barrier_wait", "vthread_barrier_trywait", NULL};
 
 static void *comes(void *b)
 {
@@ -258,13 +248,6 @@ static void *has_its_own(void *arg)
     join(t);
     return arg;
 }
-
-START_TEST(one_on_an_own_home_is_right)
-{
-    join(start_attr((vthread_attr_t){.flags = VTHREAD_STACK_OWN}, has_its_own,
-                    NULL));
-}
-END_TEST
 
 static void forget(void)
 {
@@ -285,7 +268,6 @@ int main(void)
     tcase_add_test(
         cases, an_interrupt_sticks_if_the_last_comes_before_the_thread_runs);
     tcase_add_test(cases, every_round_is_complete_and_has_one_last);
-    tcase_add_test(cases, one_on_a_shared_home_is_refused_in_words);
-    tcase_add_test(cases, one_on_an_own_home_is_right);
+    add_homes(cases, refusers);
     return run_suite(suite);
 }

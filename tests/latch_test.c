@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "tests/children.h"
+#include "tests/homes.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 
@@ -247,18 +247,9 @@ static void *shares_its_own(void *arg)
     return arg;
 }
 
-static void escapes(void)
-{
-    on_a_shared_home(shares_its_own);
-}
-
-START_TEST(one_on_a_shared_home_is_refused_in_words)
-{
-    ends_well(escapes);
-    said("vthread_latch_add");
-    said("VTHREAD_STACK_OWN");
-}
-END_TEST
+static const char *const refusers[] = {
+    "vthread_latch_add", "vthread_latch_count_down", "vthread_latch_wait",
+    "vthread_latch_trywait", NULL};
 
 static void *counts_down(void *l)
 {
@@ -274,13 +265,6 @@ static void *has_its_own(void *arg)
     join(t);
     return arg;
 }
-
-START_TEST(one_on_an_own_home_is_right)
-{
-    join(start_attr((vthread_attr_t){.flags = VTHREAD_STACK_OWN}, has_its_own,
-                    NULL));
-}
-END_TEST
 
 /* ---- The suite ---------------------------------------------------------- */
 
@@ -303,7 +287,6 @@ int main(void)
     tcase_add_test(cases,
                    an_interrupt_sticks_if_it_opens_before_the_thread_runs);
     tcase_add_test(cases, what_was_done_before_is_seen_after);
-    tcase_add_test(cases, one_on_a_shared_home_is_refused_in_words);
-    tcase_add_test(cases, one_on_an_own_home_is_right);
+    add_homes(cases, refusers);
     return run_suite(suite);
 }

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "mutex.h"
-#include "tests/children.h"
+#include "tests/homes.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 #include "tests/trail.h"
@@ -561,7 +561,7 @@ END_TEST
 
 /* ---- Homes -------------------------------------------------------------- */
 
-static void *shares_its_own_mutex(void *arg)
+static void *shares_its_own(void *arg)
 {
     vthread_mutex_t m = {0};
     expect(vthread_mutex_lock(&m) == EFAULT);
@@ -570,19 +570,8 @@ static void *shares_its_own_mutex(void *arg)
     return arg;
 }
 
-static void escapes(void)
-{
-    on_a_shared_home(shares_its_own_mutex);
-}
-
-START_TEST(a_mutex_on_a_shared_home_is_refused_in_words)
-{
-    ends_well(escapes);
-    said("vthread_mutex_lock");
-    said("'escaper'");
-    said("VTHREAD_STACK_OWN");
-}
-END_TEST
+static const char *const refusers[] = {
+    "vthread_mutex_lock", "vthread_mutex_trylock", NULL};
 
 static void *locks_that(void *m)
 {
@@ -591,7 +580,7 @@ static void *locks_that(void *m)
     return m;
 }
 
-static void *has_its_own_mutex(void *arg)
+static void *has_its_own(void *arg)
 {
     vthread_mutex_t m = {0};
     lock(&m);
@@ -602,13 +591,6 @@ static void *has_its_own_mutex(void *arg)
     expect_free(&m);
     return arg;
 }
-
-START_TEST(a_mutex_on_an_own_home_is_right)
-{
-    join(start_attr((vthread_attr_t){.flags = VTHREAD_STACK_OWN},
-                    has_its_own_mutex, NULL));
-}
-END_TEST
 
 /* ---- Misuse ------------------------------------------------------------- */
 
@@ -709,8 +691,7 @@ int main(void)
     cases = new_mutex_case(suite, "stress");
     tcase_add_loop_test(cases, random_use_by_both_kinds_excludes, 0, 3);
     cases = new_mutex_case(suite, "homes");
-    tcase_add_test(cases, a_mutex_on_a_shared_home_is_refused_in_words);
-    tcase_add_test(cases, a_mutex_on_an_own_home_is_right);
+    add_homes(cases, refusers);
     cases = new_mutex_case(suite, "misuse");
     tcase_add_loop_test(cases, who_would_wait_for_itself_is_told, 0, 2);
     tcase_add_test(cases, an_unlock_of_a_free_mutex_is_told);

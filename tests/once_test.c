@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "tests/children.h"
+#include "tests/homes.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 
@@ -351,18 +351,7 @@ static void *shares_its_own(void *arg)
     return arg;
 }
 
-static void escapes(void)
-{
-    on_a_shared_home(shares_its_own);
-}
-
-START_TEST(one_on_a_shared_home_is_refused_in_words)
-{
-    ends_well(escapes);
-    said("vthread_once");
-    said("VTHREAD_STACK_OWN");
-}
-END_TEST
+static const char *const refusers[] = {"vthread_once", "vthread_tryonce", NULL};
 
 static void *has_its_own(void *arg)
 {
@@ -371,13 +360,6 @@ static void *has_its_own(void *arg)
     ck_assert(vthread_once_is_done(&o));
     return arg;
 }
-
-START_TEST(one_on_an_own_home_is_right)
-{
-    join(start_attr((vthread_attr_t){.flags = VTHREAD_STACK_OWN}, has_its_own,
-                    NULL));
-}
-END_TEST
 
 static void forget(void)
 {
@@ -404,7 +386,6 @@ int main(void)
     tcase_add_test(cases,
                    a_platform_thread_that_exits_in_the_middle_has_failed);
     tcase_add_test(cases, exactly_one_call_succeeds_at_random);
-    tcase_add_test(cases, one_on_a_shared_home_is_refused_in_words);
-    tcase_add_test(cases, one_on_an_own_home_is_right);
+    add_homes(cases, refusers);
     return run_suite(suite);
 }

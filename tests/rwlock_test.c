@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "tests/children.h"
+#include "tests/homes.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 #include "tests/trail.h"
@@ -390,19 +390,9 @@ static void *shares_its_own(void *arg)
     return arg;
 }
 
-static void escapes(void)
-{
-    on_a_shared_home(shares_its_own);
-}
-
-START_TEST(one_on_a_shared_home_is_refused_in_words)
-{
-    ends_well(escapes);
-    said("vthread_rwlock_rdlock");
-    said("vthread_rwlock_wrlock");
-    said("VTHREAD_STACK_OWN");
-}
-END_TEST
+static const char *const refusers[] = {
+    "vthread_rwlock_rdlock", "vthread_rwlock_wrlock",
+    "vthread_rwlock_tryrdlock", "vthread_rwlock_trywrlock", NULL};
 
 static void *writes_that(void *l)
 {
@@ -421,13 +411,6 @@ static void *has_its_own(void *arg)
     join(t);
     return arg;
 }
-
-START_TEST(one_on_an_own_home_is_right)
-{
-    join(start_attr((vthread_attr_t){.flags = VTHREAD_STACK_OWN}, has_its_own,
-                    NULL));
-}
-END_TEST
 
 static void unlock_free(void)
 {
@@ -490,8 +473,7 @@ int main(void)
     tcase_add_test(cases, an_interrupt_waits_for_the_next_wait_that_heeds_it);
     tcase_add_test(cases, readers_and_writers_exclude_each_other_at_random);
     tcase_add_test(cases, readers_without_end_do_not_starve_a_writer);
-    tcase_add_test(cases, one_on_a_shared_home_is_refused_in_words);
-    tcase_add_test(cases, one_on_an_own_home_is_right);
+    add_homes(cases, refusers);
     tcase_add_test(cases, an_unlock_of_a_free_lock_is_told);
     tcase_add_test(cases, an_unlock_of_anothers_lock_names_the_writer);
     return run_suite(suite);

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "tests/children.h"
+#include "tests/homes.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 #include "tests/trail.h"
@@ -283,18 +283,9 @@ static void *shares_its_own(void *arg)
     return arg;
 }
 
-static void escapes(void)
-{
-    on_a_shared_home(shares_its_own);
-}
-
-START_TEST(one_on_a_shared_home_is_refused_in_words)
-{
-    ends_well(escapes);
-    said("vthread_semaphore_wait");
-    said("VTHREAD_STACK_OWN");
-}
-END_TEST
+static const char *const refusers[] = {
+    "vthread_semaphore_wait", "vthread_semaphore_trywait",
+    "vthread_semaphore_post", NULL};
 
 static void *has_its_own(void *arg)
 {
@@ -306,13 +297,6 @@ static void *has_its_own(void *arg)
     }
     return arg;
 }
-
-START_TEST(one_on_an_own_home_is_right)
-{
-    join(start_attr((vthread_attr_t){.flags = VTHREAD_STACK_OWN}, has_its_own,
-                    NULL));
-}
-END_TEST
 
 /* ---- The suite ---------------------------------------------------------- */
 
@@ -337,7 +321,6 @@ int main(void)
     tcase_add_test(cases, a_permit_is_not_lost_in_an_interrupt);
     tcase_add_test(cases, no_permit_is_lost_at_random);
     tcase_add_test(cases, it_may_be_freed_when_the_wait_has_returned);
-    tcase_add_test(cases, one_on_a_shared_home_is_refused_in_words);
-    tcase_add_test(cases, one_on_an_own_home_is_right);
+    add_homes(cases, refusers);
     return run_suite(suite);
 }
