@@ -42,25 +42,11 @@ static const char *const words_for[FOR_KINDS] = {
     [FOR_CERTAIN] = "is being woken",
 };
 
-static enum waits_for what_for(const struct thread *t)
-{
-    /* Relaxed: its wait has been seen to begin. */
-    return (enum waits_for)atomic_load_explicit(&t->waits_for,
-                                                memory_order_relaxed);
-}
-
-/* What has a name, an address, or somebody who has to end the wait. */
-static bool get_waiting(const struct thread *t, struct waiting *waiting)
-{
-    return (what_for(t) == FOR_LISTED || what_for(t) == FOR_END) &&
-           waiting_of(t, waiting);
-}
-
 /* The one who has to end the wait, or NULL: anybody might. */
 static struct thread *holder_of(const struct thread *t)
 {
     struct waiting waiting;
-    return get_waiting(t, &waiting) ? waiting.holder : NULL;
+    return waiting_of(t, &waiting) ? waiting.holder : NULL;
 }
 
 /* ---- Threads ------------------------------------------------------------ */
@@ -102,9 +88,9 @@ static void describe_wait(const struct thread *t, char *buffer,
                     "waits in vthread_scheduler_shutdown for the threads of "
                     "scheduler %u",
                     closed->number);
-    } else if (!get_waiting(t, &waiting)) {
-        format_text(buffer, size_bytes, "%s", words_for[what_for(t)]);
-    } else if (what_for(t) == FOR_END) {
+    } else if (!waiting_of(t, &waiting)) {
+        format_text(buffer, size_bytes, "%s", words_for[waiting_what(t)]);
+    } else if (waiting_what(t) == FOR_END) {
         thread_describe_name(waiting.holder, joined, sizeof joined);
         format_text(buffer, size_bytes, "%s %s", words_for[FOR_END], joined);
     } else {
@@ -136,8 +122,8 @@ struct group {
 
 static bool are_alike(const struct thread *a, const struct thread *b)
 {
-    return a->fn == b->fn && what_for(a) == what_for(b) &&
-           (a->wait_on == b->wait_on || what_for(a) == FOR_END);
+    return a->fn == b->fn && waiting_what(a) == waiting_what(b) &&
+           (a->wait_on == b->wait_on || waiting_what(a) == FOR_END);
 }
 
 /* False: there is no place for one more. */

@@ -1,8 +1,10 @@
 /*
  * waiting.c - from a thread to what it waits for.
  *
- * wait_on is the thread that is joined, or a list (waitlist.h), whose kind
- * says in what it lies.  Nothing is stored for this while threads do not wait.
+ * A byte of the thread says what kind of wait its last one is (waits_for.h).
+ * For FOR_END and FOR_LISTED wait_on says more: it is the thread that is
+ * joined, or a list (waitlist.h), whose kind says in what it lies.  Nothing is
+ * stored for this while threads do not wait.
  *
  * Not here: the search for cycles, and words about them.
  */
@@ -64,8 +66,17 @@ static const void *object_of(const struct waitlist *list)
     }
 }
 
+enum waits_for waiting_what(const struct thread *t)
+{
+    /* Relaxed: its wait has been seen to begin. */
+    return (enum waits_for)atomic_load_explicit(&t->waits_for,
+                                                memory_order_relaxed);
+}
+
 bool waiting_of(const struct thread *t, struct waiting *waiting)
 {
+    if (waiting_what(t) != FOR_LISTED && waiting_what(t) != FOR_END)
+        return false;
     /* Without the mark of who put it there. */
     void *wait_on = (void *)((uintptr_t)waitlist_wait_on(t)
                              & ~(uintptr_t)1);

@@ -18,7 +18,11 @@ struct waiting {
                               that is nobody in particular */
 };
 
-/* False: t waits for nothing that others see: it runs, sleeps, is parked.
+/* What the last wait of t is for; it may be over. */
+enum waits_for waiting_what(const struct thread *t);
+
+/* False: t waits for nothing that has a name here: it runs, sleeps, is
+ * parked, or waits for what waiting_what alone tells.
  * To be asked when neither t nor the holder can run: what t waits for is
  * read without its lock, and must not be freed meanwhile. */
 bool waiting_of(const struct thread *t, struct waiting *waiting);

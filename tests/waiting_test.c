@@ -135,6 +135,40 @@ START_TEST(a_mutex_after_a_signal_is_what_is_waited_for)
 }
 END_TEST
 
+static vthread_future_t futures[2];
+
+static void *awaits_several(void *arg)
+{
+    vthread_future_t *const both[] = {&futures[0], &futures[1]};
+    ck_assert_int_eq(vthread_future_all(both, 2, NULL, VTHREAD_NEVER), 0);
+    return arg;
+}
+
+static void *awaits_one(void *arg)
+{
+    ck_assert_int_eq(vthread_future_await(&futures[0], NULL), 0);
+    return arg;
+}
+
+/* What their wait_on is, is not for this to know. */
+START_TEST(what_has_no_name_is_told_by_its_kind_alone)
+{
+    struct waiting waiting = {0};
+    vthread_t one = start(awaits_one, NULL);
+    vthread_t several = start(awaits_several, NULL);
+    until_waiting(one);
+    until_waiting(several);
+    ck_assert_int_eq(waiting_what(object_of(one)), FOR_FUTURE);
+    ck_assert(!waiting_of(object_of(one), &waiting));
+    ck_assert_int_eq(waiting_what(object_of(several)), FOR_SEVERAL);
+    ck_assert(!waiting_of(object_of(several), &waiting));
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(vthread_future_set(&futures[i], NULL), 0);
+    join(one);
+    join(several);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("waiting");
@@ -143,5 +177,6 @@ int main(void)
                         a_wait_tells_its_kind_its_object_and_who_holds_it, 0,
                         9);
     tcase_add_test(cases, a_mutex_after_a_signal_is_what_is_waited_for);
+    tcase_add_test(cases, what_has_no_name_is_told_by_its_kind_alone);
     return run_suite(suite);
 }
