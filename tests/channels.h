@@ -183,4 +183,23 @@ static inline void share_one_home(void)
     set_mode("VTHREAD_COMMON_HOMES", "1");
 }
 
+/* By _i: threads with own homes for the most part, then all on one. */
+static inline void choose_homes(int i)
+{
+    if (i == 1)
+        share_one_home();
+}
+
+/* ---- Cases of selects ---------------------------------------------------- */
+
+#define SEND VTHREAD_SELECT_SEND
+#define RECEIVE VTHREAD_SELECT_RECEIVE
+
+static inline vthread_select_case_t a_case(vthread_channel_t *c, int op,
+                                           void *value)
+{
+    return (vthread_select_case_t){.channel = c, .op = op, .value = value,
+                                   .result = -7};
+}
+
 #endif
