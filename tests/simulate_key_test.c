@@ -246,7 +246,7 @@ static const struct {
       .threads = {sets_and_ends, unparks_first, joins_first}}, 1},
     {{.name = "key_destructor_interrupted", .begin = open_sleeping_key,
       .end = key_is_there,
-      .threads = {sets_and_ends, interrupts_first, joins_first}}, 1},
+      .threads = {sets_and_ends, interrupts_first, joins_first}}, 0},
     {{.name = "local_uses", .begin = open_counted_local, .end = all_used,
       .threads = {uses_twice, uses_twice}}, 2},
     {{.name = "local_leave_destroy", .begin = open_plain_local,

@@ -106,6 +106,12 @@ static inline void *return_argument(void *arg)
     return arg;
 }
 
+static inline void *sleeps_a_moment(void *arg)
+{
+    vthread_sleep(300 * VTHREAD_US);
+    return arg;
+}
+
 static inline void *park_once(void *arg)
 {
     (void)arg;

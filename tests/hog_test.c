@@ -1,0 +1,114 @@
+/*
+ * hog_test.c - threads that keep what others wait for are counted.
+ */
+#include "carrier/pool.h"
+#include "hog.h"
+#include "tests/threads.h"
+
+static void *spins_while_another_waits(void *s)
+{
+    vthread_t other = start(return_argument, NULL);
+    while (stats_of(s).hogs == 0)
+        __builtin_ia32_pause();
+    join(other);
+    return NULL;
+}
+
+START_TEST(one_who_keeps_the_carrier_while_another_waits_is_counted)
+{
+    set_mode("VTHREAD_HOG_MS", "1");
+    if (!mode_is("VTHREAD_HOG_MS", "1"))
+        return;
+    vthread_scheduler_t *s = scheduler_of(1);
+    ck_assert_uint_eq(stats_of(s).hogs, 0);
+    join(start_on(s, spins_while_another_waits, s));
+    shut_down(s);
+}
+END_TEST
+
+/* Its carrier does not come to wake the sleeper any more once that is seen
+ * waiting; one that has woken before is no use. */
+static vthread_t start_one_that_sleeps(void)
+{
+    for (;;) {
+        vthread_t sleeper = start(sleeps_a_moment, NULL);
+        until_waiting(sleeper);
+        if (word_of(sleeper) & THREAD_WAITING)
+            return sleeper;
+        join(sleeper);
+    }
+}
+
+static void *spins_while_a_sleeper_is_due(void *s)
+{
+    vthread_t sleeper = start_one_that_sleeps();
+    while (stats_of(s).hogs == 0)
+        __builtin_ia32_pause();
+    join(sleeper);
+    return NULL;
+}
+
+START_TEST(a_sleeper_whose_time_has_come_waits_too)
+{
+    set_mode("VTHREAD_HOG_MS", "1");
+    if (!mode_is("VTHREAD_HOG_MS", "1"))
+        return;
+    vthread_scheduler_t *s = scheduler_of(1);
+    join(start_on(s, spins_while_a_sleeper_is_due, s));
+    shut_down(s);
+}
+END_TEST
+
+#define HOUR_NS (3600 * VTHREAD_SECOND)
+
+/* What the monitor would say, were it so: the real one does not look for an
+ * hour. */
+static uint64_t hogs_after(vthread_scheduler_t *s, uint64_t starved_ns)
+{
+    struct carrier *carrier = carrier_self();
+    hog_look(carrier, &(struct pool_stuck){
+                          .tick = carrier_tick(carrier),
+                          .held_ns = HOUR_NS,
+                          .starved_ns = starved_ns,
+                      });
+    return stats_of(s).hogs;
+}
+
+static void *is_looked_at(void *s)
+{
+    ck_assert_uint_eq(hogs_after(s, 0), 0);
+    ck_assert_uint_eq(hogs_after(s, HOUR_NS - 1), 0);
+    ck_assert_uint_eq(hogs_after(s, HOUR_NS), 1);
+    ck_assert_uint_eq(hogs_after(s, HOUR_NS), 1);
+    vthread_yield();
+    ck_assert_uint_eq(hogs_after(s, HOUR_NS), 2);
+    /* A look that comes too late: another task is there. */
+    hog_look(carrier_self(), &(struct pool_stuck){
+                                 .tick = carrier_tick(carrier_self()) - 1,
+                                 .held_ns = HOUR_NS,
+                                 .starved_ns = HOUR_NS,
+                             });
+    ck_assert_uint_eq(stats_of(s).hogs, 2);
+    return NULL;
+}
+
+START_TEST(a_hog_counts_once_a_mount_and_only_while_others_wait)
+{
+    setenv("VTHREAD_HOG_MS", "3600000", 1);
+    vthread_scheduler_t *s = scheduler_of(1);
+    join(start_on(s, is_looked_at, s));
+    shut_down(s);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("hog");
+    TCase *cases = new_case(suite, "hogs");
+    tcase_add_test(cases,
+                   one_who_keeps_the_carrier_while_another_waits_is_counted);
+    tcase_add_test(cases, a_sleeper_whose_time_has_come_waits_too);
+    tcase_add_test(cases,
+                   a_hog_counts_once_a_mount_and_only_while_others_wait);
+    return run_suite(suite);
+}
