@@ -293,41 +293,44 @@ void run_stack_thread_leave(void)
 
 /* ---- Common homes ------------------------------------------------------- */
 
-/* Counts a newcomer in, unless the home has become somebody's own. */
-static bool share(struct run_stack *stack)
+static uint32_t shares_of(const struct run_stack *stack)
 {
-    uint32_t shares = atomic_load_explicit(&stack->shares,
-                                           memory_order_relaxed);
-    while (!(shares & CONVERTED))
-        /* Relaxed: the count orders nothing; frames are under the claim. */
-        if (atomic_compare_exchange_weak_explicit(
-                &stack->shares, &shares, shares + 1, memory_order_relaxed,
-                memory_order_relaxed))
-            return true;
-    return false;
+    /* Relaxed: the count orders nothing; frames are under the claim. */
+    return atomic_load_explicit(&stack->shares, memory_order_relaxed);
+}
+
+/* Counts a newcomer in, unless there are other shares than the chooser has
+ * seen, or the home has become somebody's own. */
+static bool share(struct run_stack *stack, uint32_t shares)
+{
+    return !(shares & CONVERTED)
+           && atomic_compare_exchange_strong_explicit(
+               &stack->shares, &shares, shares + 1, memory_order_relaxed,
+               memory_order_relaxed);
 }
 
 /* Homes are taken in turn, the less shared of two: as good as the least
- * shared of all, without looking at all. */
+ * shared of all, without looking at all.  Who finds that another has just
+ * taken the same one looks further: should the other not come back soon, it
+ * would wait for it without need.  NULL: there is none, or others were
+ * faster each time. */
 struct run_stack *run_stack_take_common(void)
 {
     /* Pairs with the release in grow. */
     uint32_t count = atomic_load_explicit(&common.ready,
                                           memory_order_acquire);
-    /* Not a fetch-and-add: two who choose the same home do no harm. */
+    /* Not a fetch-and-add: it costs more than a second look. */
     uint32_t turn = atomic_load_explicit(&common_cursor,
                                          memory_order_relaxed);
     for (uint32_t tries = 0; tries < count; tries++) {
         struct run_stack *a = &common.table[turn % count];
         struct run_stack *b = &common.table[(turn + count / 2) % count];
+        uint32_t of_a = shares_of(a), of_b = shares_of(b);
         turn++;
-        if (atomic_load_explicit(&b->shares, memory_order_relaxed)
-            < atomic_load_explicit(&a->shares, memory_order_relaxed))
-            a = b;
-        if (share(a)) {
+        if (of_b < of_a ? share(b, of_b) : share(a, of_a)) {
             atomic_store_explicit(&common_cursor, turn,
                                   memory_order_relaxed);
-            return a;
+            return of_b < of_a ? b : a;
         }
     }
     return NULL;

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "continuation/run_stack.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 #include "thread.h"
@@ -274,6 +275,46 @@ START_TEST(one_who_holds_a_common_home_is_counted_and_remembered)
 }
 END_TEST
 
+/* Two that take a home at the same instant. */
+enum { TAKES = 20000 };
+static struct run_stack *_Atomic taken[2];
+static atomic_uint arrivals;
+
+static void meet(unsigned round)
+{
+    atomic_fetch_add(&arrivals, 1);
+    while (atomic_load(&arrivals) < 2 * round)
+        sched_yield();
+}
+
+static void *takes_and_gives_back(void *number)
+{
+    unsigned i = (unsigned)(uintptr_t)number, same = 0;
+    for (unsigned round = 0; round < TAKES; round++) {
+        meet(3 * round + 1);
+        atomic_store(&taken[i], run_stack_take_common());
+        meet(3 * round + 2);
+        same += atomic_load(&taken[0]) == atomic_load(&taken[1]);
+        meet(3 * round + 3);
+        run_stack_give_back(atomic_load(&taken[i]));
+    }
+    return pointer(same);
+}
+
+START_TEST(two_that_come_at_once_get_two_homes)
+{
+    pthread_t other;
+    void *same;
+    shut_down(scheduler_of(2));
+    atomic_store(&arrivals, 0);
+    ck_assert_int_eq(pthread_create(&other, NULL, takes_and_gives_back,
+                                    pointer(1)),
+                     0);
+    ck_assert_ptr_null(takes_and_gives_back(pointer(0)));
+    ck_assert_int_eq(pthread_join(other, &same), 0);
+}
+END_TEST
+
 /* ---- Continuations inside threads --------------------------------------- */
 
 static const char numbers[] = "numbers";
@@ -373,6 +414,7 @@ static void add_homes(Suite *suite)
 static void add_continuations(Suite *suite)
 {
     TCase *cases = new_case(suite, "continuations");
+    tcase_add_test(cases, two_that_come_at_once_get_two_homes);
     tcase_add_test(cases, a_thread_waits_inside_of_a_generator);
     tcase_add_test(cases, exit_ends_the_thread_from_inside_of_a_generator);
 }
