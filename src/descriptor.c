@@ -39,12 +39,12 @@
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "platform/memory.h"
 #include "platform/poller.h"
-#include "scheduler.h"
 #include "platform/sanitizer.h"
+#include "platform/system.h"
+#include "scheduler.h"
 
 enum { BATCH = 128 };
 
@@ -318,7 +318,7 @@ void descriptor_verify(struct descriptor *d, int fd)
 static int close_number(int fd)
 {
     int saved_errno = errno;
-    int err = close(fd) == 0 || errno == EINTR ? 0 : errno;
+    int err = system_close(fd) == 0 || errno == EINTR ? 0 : errno;
     errno = saved_errno;
     return err;
 }

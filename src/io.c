@@ -8,10 +8,8 @@
  * kernel: descriptors are non-blocking once they are set up.
  */
 #include <errno.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <vthread/io.h>
 #include <vthread/time.h>
@@ -19,6 +17,7 @@
 #include "descriptor.h"
 #include "operation.h"
 #include "platform/socket.h"
+#include "platform/system.h"
 
 /* Performs an operation whose result is a number of bytes. */
 static int transfer(struct operation *op, size_t *done)
@@ -36,7 +35,7 @@ static int transfer(struct operation *op, size_t *done)
 static ssize_t receive_message(struct operation *op, struct msghdr *message,
                                int flags)
 {
-    ssize_t n = recvmsg(op->fd, message, flags);
+    ssize_t n = system_recvmsg(op->fd, message, flags);
     op->has_control = n >= 0
                       && (message->msg_controllen > 0
                           || message->msg_flags & MSG_CTRUNC);
@@ -66,14 +65,14 @@ static ssize_t attempt_read(struct operation *op)
         return socket_recv(op->fd, op->data, op->size, 0);
     if (op->kind == KIND_UNIX)
         return receive_buffer(op, 0);
-    return read(op->fd, op->data, op->size);
+    return system_read(op->fd, op->data, op->size);
 }
 
 static ssize_t attempt_readv(struct operation *op)
 {
     if (op->kind == KIND_UNIX)
         return receive_vector(op, op->data, op->size, 0);
-    return readv(op->fd, op->data, (int)op->size);
+    return system_readv(op->fd, op->data, (int)op->size);
 }
 
 static ssize_t attempt_recv(struct operation *op)
@@ -92,12 +91,12 @@ static ssize_t attempt_write(struct operation *op)
 {
     if (op->kind == KIND_TCP || op->kind == KIND_UNIX)
         return socket_send(op->fd, op->data, op->size, 0);
-    return write(op->fd, op->data, op->size);
+    return system_write(op->fd, op->data, op->size);
 }
 
 static ssize_t attempt_writev(struct operation *op)
 {
-    return writev(op->fd, op->data, (int)op->size);
+    return system_writev(op->fd, op->data, (int)op->size);
 }
 
 static ssize_t attempt_send(struct operation *op)
@@ -110,7 +109,7 @@ static ssize_t attempt_send(struct operation *op)
 static ssize_t attempt_sendmsg(struct operation *op)
 {
     const struct msghdr *message = op->data;
-    ssize_t n = sendmsg(op->fd, message, op->flags);
+    ssize_t n = system_sendmsg(op->fd, message, op->flags);
     if (n < 0 && errno == EAGAIN && !op->is_immediate
         && message->msg_namelen >= sizeof(sa_family_t)
         && ((struct sockaddr *)message->msg_name)->sa_family == AF_UNIX)
@@ -120,7 +119,7 @@ static ssize_t attempt_sendmsg(struct operation *op)
 
 static ssize_t attempt_sendfile(struct operation *op)
 {
-    return sendfile(op->fd, op->flags, op->more, op->size);
+    return system_sendfile(op->fd, op->flags, op->more, op->size);
 }
 
 /* A connection that was given up before it could be accepted is no news. */
@@ -128,8 +127,8 @@ static ssize_t attempt_accept(struct operation *op)
 {
     int fd;
     do
-        fd = accept4(op->fd, op->data, op->more,
-                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+        fd = system_accept4(op->fd, op->data, op->more,
+                            SOCK_NONBLOCK | SOCK_CLOEXEC);
     while (fd < 0 && errno == ECONNABORTED);
     return fd;
 }
@@ -151,7 +150,7 @@ static ssize_t attempt_connect(struct operation *op)
         errno = error;
         return -1;
     }
-    if (connect(op->fd, op->data, (socklen_t)op->size) == 0)
+    if (system_connect(op->fd, op->data, (socklen_t)op->size) == 0)
         return 0;
     if (errno == EISCONN && op->has_begun)
         return 0;

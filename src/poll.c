@@ -33,12 +33,13 @@
 #include "operation.h"
 #include "platform/memory.h"
 #include "platform/poller.h"
+#include "platform/system.h"
 #include "thread.h"
 
 /* As poll(2) with time-out 0; nothing ready is EAGAIN. */
 static ssize_t attempt_poll(struct operation *op)
 {
-    int n = poll(op->data, (nfds_t)op->size, 0);
+    int n = system_poll_now(op->data, (nfds_t)op->size);
     if (n == 0) {
         errno = EAGAIN;
         n = -1;

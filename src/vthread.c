@@ -58,7 +58,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 
 #include "cancel.h"
 #include "carrier/pool.h"
@@ -68,6 +67,7 @@
 #include "platform/clock.h"
 #include "platform/futex.h"
 #include "platform/panic.h"
+#include "platform/system.h"
 #include "running.h"
 #include "scheduler.h"
 #include "thread.h"
@@ -281,7 +281,7 @@ static enum run_status run_again(struct thread *t, enum run_status status,
         return continuation_resume(mp, &t->continuation, value);
     while ((status = continuation_run(mp, &t->continuation, NULL, value))
            == RUN_BUSY)
-        sched_yield();
+        system_yield();
     return status;
 }
 
@@ -618,7 +618,7 @@ int vthread_sleep(uint64_t duration_ns)
 static void yield_in_place(struct carrier *carrier)
 {
     carrier_block_begin(carrier);
-    sched_yield();
+    system_yield();
     carrier_block_end(carrier);
 }
 
@@ -627,7 +627,7 @@ void vthread_yield(void)
     struct thread *self = local_thread(local_self());
     if (!self || word_of(self) & THREAD_PLATFORM) {
         thread_refuse_child();
-        sched_yield();
+        system_yield();
     } else if (!mount_is_pinned(mount_point_self(), &self->continuation)) {
         continuation_yield(&self->continuation, SAYS_YIELD);
     } else {

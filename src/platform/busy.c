@@ -7,7 +7,7 @@
  */
 #include "busy.h"
 
-#include <sched.h>
+#include "system.h"
 
 /* About a microsecond: far longer than anybody keeps the bit, unless the
  * system has taken the processor away from him. */
@@ -26,6 +26,6 @@ uint32_t busy_acquire_slow(_Atomic uint32_t *word)
         if (i < SPINS)
             cpu_relax();
         else
-            sched_yield();
+            system_yield();
     }
 }

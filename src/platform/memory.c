@@ -9,16 +9,15 @@
 #include "memory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "failure.h"
 #include "panic.h"
 #include "sanitizer.h"
+#include "system.h"
 
 /* Newer than the headers of some systems we build on. */
 enum {
@@ -108,14 +107,14 @@ int memory_commit(void *start, size_t size_bytes)
 static bool huge_pages_are_off(void)
 {
     char setting[64] = "";
-    int fd = open("/sys/kernel/mm/transparent_hugepage/enabled",
-                  O_RDONLY | O_CLOEXEC);
+    int fd = system_open("/sys/kernel/mm/transparent_hugepage/enabled",
+                         O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
         return true;
-    if (read(fd, setting, sizeof setting - 1) < 0)
+    if (system_read(fd, setting, sizeof setting - 1) < 0)
         setting[0] = '\0';
-    close(fd);
+    system_close(fd);
     return strstr(setting, "[never]") != NULL;
 }
 

@@ -18,7 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "system.h"
 
 enum { LINE_BYTES = 1024 };
 
@@ -144,7 +145,7 @@ static void report_line(const char *format, va_list *args)
     put_string(&text, "vthread: ");
     put_format(&text, format, args);
     end_with(&text, '\n');
-    written = write(STDERR_FILENO, line, text.length + 1);
+    written = system_write(STDERR_FILENO, line, text.length + 1);
     (void)written; /* without standard error there is nobody to tell */
     errno = saved_errno;
 }

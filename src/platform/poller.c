@@ -18,14 +18,13 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "futex.h"
 #include "sanitizer.h"
+#include "system.h"
 
 enum { BATCH = 128 };
 
@@ -68,8 +67,8 @@ static int create(void)
     }
     error = errno;
     if (event_fd >= 0)
-        close(event_fd);
-    close(created);
+        system_close(event_fd);
+    system_close(created);
     return error;
 }
 
@@ -117,7 +116,7 @@ static int wait_milliseconds(struct epoll_event *events, int capacity,
                              uint64_t timeout_ns)
 {
     uint64_t timeout_ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
-    return epoll_wait(epoll(), events, capacity,
+    return system_epoll_wait(epoll(), events, capacity,
                       timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms);
 }
 
@@ -132,7 +131,7 @@ static int wait_nanoseconds(struct epoll_event *events, int capacity,
     if (atomic_load_explicit(&is_missing, memory_order_relaxed) ||
         sanitizer_is_valgrind) /* which would say that it does not know it */
         return wait_milliseconds(events, capacity, timeout_ns);
-    count = epoll_pwait2(epoll(), events, capacity, &timeout, NULL);
+    count = system_epoll_pwait2(epoll(), events, capacity, &timeout);
     if (count < 0 && errno == ENOSYS) {
         atomic_store_explicit(&is_missing, true, memory_order_relaxed);
         return wait_milliseconds(events, capacity, timeout_ns);
@@ -146,9 +145,9 @@ static int wait_until(struct epoll_event *events, int capacity,
     uint64_t now;
 
     if (deadline_ns == 0)
-        return epoll_wait(epoll(), events, capacity, 0);
+        return system_epoll_wait(epoll(), events, capacity, 0);
     if (deadline_ns == CLOCK_NEVER)
-        return epoll_wait(epoll(), events, capacity, -1);
+        return system_epoll_wait(epoll(), events, capacity, -1);
     now = clock_now_ns();
     return wait_nanoseconds(events, capacity,
                             deadline_ns > now ? deadline_ns - now : 0);
@@ -182,7 +181,7 @@ static unsigned readiness(uint32_t mask)
 static void consume_interruption(void)
 {
     uint64_t count;
-    ssize_t size = read(event_fd, &count, sizeof count);
+    ssize_t size = system_read(event_fd, &count, sizeof count);
 
     (void)size; /* EAGAIN: another waiter was faster, which is fine */
     atomic_exchange_explicit(&is_interrupted, false, memory_order_acq_rel);
@@ -197,7 +196,7 @@ void poller_interrupt(void)
     if (epoll() < 0 ||
         atomic_exchange_explicit(&is_interrupted, true, memory_order_acq_rel))
         return;
-    size = write(event_fd, &one, sizeof one);
+    size = system_write(event_fd, &one, sizeof one);
     (void)size; /* cannot be full */
     errno = saved_errno;
 }

@@ -7,10 +7,10 @@
 #include "spin.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <time.h>
 
 #include "atomics.h"
+#include "system.h"
 
 /* Of the attempts, so many spin and so many yield; then they sleep. */
 enum { SPINS = 100, YIELDS = 20, SLEEP_NS = 50000 };
@@ -19,7 +19,7 @@ static void sleep_for_a_moment(void)
 {
     const struct timespec moment = {.tv_nsec = SLEEP_NS};
     int saved_errno = errno;
-    nanosleep(&moment, NULL);
+    system_nanosleep(&moment);
     errno = saved_errno;
 }
 
@@ -28,7 +28,7 @@ static void wait_a_little(int attempt)
     if (attempt < SPINS)
         cpu_relax();
     else if (attempt < SPINS + YIELDS)
-        sched_yield();
+        system_yield();
     else
         sleep_for_a_moment();
 }

@@ -1,0 +1,151 @@
+/*
+ * system.h - the system calls that the library makes for its threads,
+ * straight to the kernel.
+ *
+ * libvthread-posix puts functions of its own in the place of libc's read,
+ * poll and so on, and these call the library when a virtual thread is
+ * mounted.  The library itself must not come back to where it was called
+ * from: whatever it does with a thread mounted (locks that spin included)
+ * goes through here, and tests/posix_exports_test.sh sees to that.  It costs
+ * nothing: a wrapper of libc does more, being a cancellation point of
+ * pthread_cancel (some 20 ns in a process of several OS threads).
+ *
+ * The sanitizers take libc's place as well, and must see what is read and
+ * written.  In their builds the names are libc's.
+ *
+ * As in libc: -1 and errno if it fails.
+ */
+#ifndef PLATFORM_SYSTEM_H
+#define PLATFORM_SYSTEM_H
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "platform/sanitizer.h"
+
+#define SYSTEM_CALL(name, ...)                                                \
+    (SANITIZER_WATCHES_CALLS ? name(__VA_ARGS__)                              \
+                             : syscall(SYS_##name, __VA_ARGS__))
+
+static inline ssize_t system_read(int fd, void *buffer, size_t size_bytes)
+{
+    return SYSTEM_CALL(read, fd, buffer, size_bytes);
+}
+
+static inline ssize_t system_write(int fd, const void *buffer,
+                                   size_t size_bytes)
+{
+    return SYSTEM_CALL(write, fd, buffer, size_bytes);
+}
+
+static inline ssize_t system_readv(int fd, const struct iovec *iov,
+                                   int count)
+{
+    return SYSTEM_CALL(readv, fd, iov, count);
+}
+
+static inline ssize_t system_writev(int fd, const struct iovec *iov,
+                                    int count)
+{
+    return SYSTEM_CALL(writev, fd, iov, count);
+}
+
+static inline ssize_t system_recvmsg(int fd, struct msghdr *message,
+                                     int flags)
+{
+    return SYSTEM_CALL(recvmsg, fd, message, flags);
+}
+
+static inline ssize_t system_sendmsg(int fd, const struct msghdr *message,
+                                     int flags)
+{
+    return SYSTEM_CALL(sendmsg, fd, message, flags);
+}
+
+static inline ssize_t system_sendfile(int out_fd, int in_fd, off_t *offset,
+                                      size_t size_bytes)
+{
+    return SYSTEM_CALL(sendfile, out_fd, in_fd, offset, size_bytes);
+}
+
+static inline int system_accept4(int fd, struct sockaddr *address,
+                                 socklen_t *length, int flags)
+{
+    return (int)SYSTEM_CALL(accept4, fd, address, length, flags);
+}
+
+static inline int system_connect(int fd, const struct sockaddr *address,
+                                 socklen_t length)
+{
+    return (int)SYSTEM_CALL(connect, fd, address, length);
+}
+
+/* Milliseconds; poll(2) itself is not everywhere. */
+static inline int system_poll_now(struct pollfd *fds, nfds_t count)
+{
+    static const struct timespec none;
+    if (SANITIZER_WATCHES_CALLS)
+        return poll(fds, count, 0);
+    struct timespec timeout = none; /* the kernel stores what is left */
+    return (int)syscall(SYS_ppoll, fds, count, &timeout, NULL, 0);
+}
+
+static inline int system_epoll_wait(int fd, struct epoll_event *events,
+                                    int capacity, int timeout_ms)
+{
+    if (SANITIZER_WATCHES_CALLS)
+        return epoll_wait(fd, events, capacity, timeout_ms);
+    return (int)syscall(SYS_epoll_pwait, fd, events, capacity, timeout_ms,
+                        NULL, 0);
+}
+
+static inline int system_epoll_pwait2(int fd, struct epoll_event *events,
+                                      int capacity,
+                                      const struct timespec *timeout)
+{
+    if (SANITIZER_WATCHES_CALLS)
+        return epoll_pwait2(fd, events, capacity, timeout, NULL);
+    return (int)syscall(SYS_epoll_pwait2, fd, events, capacity, timeout, NULL,
+                        0);
+}
+
+/* AddressSanitizer does not watch it; TSan does. */
+static inline int system_close(int fd)
+{
+#if defined __SANITIZE_THREAD__
+    return close(fd);
+#else
+    return (int)syscall(SYS_close, fd);
+#endif
+}
+
+static inline int system_open(const char *path, int flags)
+{
+    return (int)SYSTEM_CALL(openat, AT_FDCWD, path, flags);
+}
+
+static inline void system_nanosleep(const struct timespec *duration)
+{
+    syscall(SYS_nanosleep, duration, NULL);
+}
+
+static inline void system_yield(void)
+{
+#if defined SANITIZER_SIMULATED
+    sched_yield(); /* the simulated machine has its own */
+#else
+    syscall(SYS_sched_yield);
+#endif
+}
+
+#endif
