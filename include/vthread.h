@@ -61,6 +61,7 @@
 #include <vthread/latch.h>
 #include <vthread/mutex.h>
 #include <vthread/once.h>
+#include <vthread/posix.h>
 #include <vthread/rwlock.h>
 #include <vthread/scheduler.h>
 #include <vthread/scoped_value.h>

@@ -7,6 +7,7 @@
 #     src/                             a .c file knows one of the two at most
 #     continuation/     carrier/       the platform; never each other
 #     src/platform/                    nothing of ours
+#     src/posix/                       a user, and known to nobody
 #
 # Checks the tree in $srcdir; then plants violations in a copy of it, which
 # the same check has to find.
@@ -27,6 +28,8 @@ check_tree() {
     function floor_of(file) {
         if (file ~ /^src\/platform\//)
             return "platform"
+        if (file ~ /^src\/posix\//)
+            return "posix"
         return substr(file, 1, index(file, "/") - 1)
     }
     # The floors that the files of a floor may include from, besides the
@@ -111,6 +114,9 @@ expect_found continuation/continuation.h carrier/task.h
 expect_found carrier/task.h ../continuation/continuation.h
 expect_found carrier/task.h ../src/platform/../thread.h
 expect_found src/planted.c continuation/continuation.h carrier/task.h
+expect_found src/planted.c posix/own.h
+expect_found src/posix/planted.c thread.h
+expect_found src/posix/planted.c platform/system.h
 expect_found examples/planted.c platform/panic.h
 expect_found include/vthread.h platform/panic.h
 check_tree || failed=1

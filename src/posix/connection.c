@@ -1,0 +1,145 @@
+/*
+ * connection.c - connect and accept, which have no MSG_DONTWAIT.
+ *
+ * connect: there is no way but O_NONBLOCK to begin a connection without
+ * waiting for it, so the socket has that flag for the one system call, and
+ * is as the program has made it while its thread waits.  Rejected: in place,
+ * for thousands of threads that connect would need thousands of OS threads;
+ * MSG_FASTOPEN, which begins one by sendmsg, for it changes what is sent.
+ *
+ * accept: not so, for others may wait in accept for the same socket.  A
+ * socket that is ready is accepted from in place, see own_guard.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "posix/own.h"
+#include "posix/real.h"
+#include "posix/transfer.h"
+
+/* ---- Accepting ---------------------------------------------------------- */
+
+struct acceptance {
+    struct transfer transfer; /* first */
+    int flags;
+    int accepted;
+};
+
+static void *accept_in_place(void *arg)
+{
+    struct acceptance *a = arg;
+    a->accepted = REAL(accept4)(a->transfer.fd, a->transfer.from,
+                                a->transfer.from_length, a->flags);
+    return NULL;
+}
+
+static ssize_t attempt_accept(struct transfer *t)
+{
+    struct acceptance *a = (struct acceptance *)t;
+    if (!own_guard(t->fd, POLLIN)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    own_block(accept_in_place, a);
+    own_guard_end(t->fd);
+    return a->accepted < 0 ? -1 : 0;
+}
+
+OWN int accept4(int fd, struct sockaddr *address, socklen_t *length,
+                int flags)
+{
+    if (!own_concerns_us())
+        return REAL(accept4)(fd, address, length, flags);
+    struct acceptance a = {
+        .transfer = {
+            .attempt = attempt_accept,
+            .fd = fd,
+            .events = POLLIN,
+            .from = address,
+            .from_length = length,
+        },
+        .flags = flags,
+    };
+    return transfer_perform(&a.transfer) < 0 ? -1 : a.accepted;
+}
+
+OWN int accept(int fd, struct sockaddr *address, socklen_t *length)
+{
+    if (!own_concerns_us())
+        return REAL(accept)(fd, address, length);
+    return accept4(fd, address, length, 0);
+}
+
+/* ---- Connecting --------------------------------------------------------- */
+
+static void set_nonblocking(int fd, bool nonblocking)
+{
+    int saved_errno = errno;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0)
+        fcntl(fd, F_SETFL,
+              nonblocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+    errno = saved_errno;
+}
+
+/* As connect of a non-blocking socket. */
+static int begin(int fd, const struct sockaddr *address, socklen_t length)
+{
+    set_nonblocking(fd, true);
+    int result = REAL(connect)(fd, address, length);
+    set_nonblocking(fd, false);
+    return result;
+}
+
+/* What has come of it: EAGAIN as long as nothing has. */
+static ssize_t attempt_finish(struct transfer *t)
+{
+    struct pollfd entry = {.fd = t->fd, .events = POLLOUT};
+    int error = 0, n = REAL(poll)(&entry, 1, 0);
+    socklen_t size = sizeof error;
+    if (n == 0)
+        error = EAGAIN;
+    else if (n < 0
+             || getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+        error = errno;
+    return own_result(error);
+}
+
+/* The backlog of a UNIX socket may be full: that is EAGAIN, and nothing has
+ * begun. */
+static ssize_t attempt_begin(struct transfer *t)
+{
+    return begin(t->fd, t->to, t->to_length);
+}
+
+OWN int connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    if (!own_concerns_us() || own_is_nonblocking(fd))
+        return REAL(connect)(fd, address, length);
+    struct transfer t = {
+        .attempt = attempt_begin,
+        .fd = fd,
+        .events = POLLOUT,
+        .naps = true,
+        .to = address,
+        .to_length = length,
+    };
+    int result = (int)transfer_perform(&t);
+    if (result == 0 || (errno != EINPROGRESS && errno != EALREADY))
+        return result;
+    t.attempt = attempt_finish;
+    t.naps = false;
+    result = (int)transfer_perform(&t);
+    /* SO_SNDTIMEO is over: the attempt goes on, as Linux has it. */
+    if (result < 0 && errno == EAGAIN)
+        errno = EINPROGRESS;
+    return result;
+}
+
+OWN_ALIAS(connect)
+int __connect(int fd, const struct sockaddr *address, socklen_t length);

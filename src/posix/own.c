@@ -1,0 +1,187 @@
+/*
+ * own.c - time, waiting and blocking for all functions of libvthread-posix.
+ *
+ * Not here: what is waited for.
+ */
+#include "posix/own.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+
+#include "posix/real.h"
+
+enum { NAP_MIN_NS = 100 * 1000, NAP_MAX_NS = 10 * 1000 * 1000 };
+
+int own_result(int err)
+{
+    if (err == 0)
+        return 0;
+    errno = err;
+    return -1;
+}
+
+/* ---- Time --------------------------------------------------------------- */
+
+bool own_is_time(const struct timespec *time)
+{
+    return time->tv_sec >= 0 && time->tv_nsec >= 0
+           && time->tv_nsec < (long)VTHREAD_SECOND;
+}
+
+uint64_t own_nanoseconds(const struct timespec *time)
+{
+    uint64_t seconds = (uint64_t)time->tv_sec;
+    if (seconds >= VTHREAD_NEVER / VTHREAD_SECOND)
+        return VTHREAD_NEVER;
+    return seconds * VTHREAD_SECOND + (uint64_t)time->tv_nsec;
+}
+
+struct timespec own_timespec(uint64_t duration_ns)
+{
+    return (struct timespec){
+        .tv_sec = (time_t)(duration_ns / VTHREAD_SECOND),
+        .tv_nsec = (long)(duration_ns % VTHREAD_SECOND),
+    };
+}
+
+uint64_t own_left(uint64_t deadline_ns)
+{
+    uint64_t now = vthread_now();
+    return deadline_ns > now ? deadline_ns - now : 0;
+}
+
+uint64_t own_deadline_of_ms(int timeout_ms)
+{
+    return timeout_ms < 0 ? VTHREAD_NEVER
+                          : vthread_after((uint64_t)timeout_ms * VTHREAD_MS);
+}
+
+uint64_t own_deadline_of(const struct timespec *timeout)
+{
+    return timeout ? vthread_after(own_nanoseconds(timeout)) : VTHREAD_NEVER;
+}
+
+/* ---- Waiting ------------------------------------------------------------ */
+
+/* It can fail on a platform thread only. */
+void own_bind(void)
+{
+    vthread_bind();
+}
+
+/* A cancelled scope is seen by every look, an interrupt by one; the second
+ * look may have taken an interrupt that came since. */
+int own_why_cancelled(void)
+{
+    if (!vthread_interrupted())
+        return EINTR;
+    if (vthread_interrupted())
+        return ECANCELED;
+    vthread_interrupt(vthread_self());
+    return EINTR;
+}
+
+int own_sleep_until(uint64_t deadline_ns)
+{
+    own_bind();
+    return vthread_sleep_until(deadline_ns) == 0 ? 0 : own_why_cancelled();
+}
+
+/*
+ * How often a number has been closed, as far as we know.  Numbers beyond
+ * share a count with lower ones; then an interrupt that comes together with
+ * a close of that one is told as EBADF.
+ */
+enum { COUNTS = 1 << 16 };
+static _Atomic uint32_t closes[COUNTS];
+
+void own_note_close(int fd)
+{
+    /* Release: see own_wait. */
+    atomic_fetch_add_explicit(&closes[(unsigned)fd % COUNTS], 1,
+                              memory_order_release);
+}
+
+uint32_t own_closes(int fd)
+{
+    return atomic_load_explicit(&closes[(unsigned)fd % COUNTS],
+                                memory_order_acquire);
+}
+
+int own_wait(int fd, short events, uint64_t deadline_ns)
+{
+    struct pollfd entry = {.fd = fd, .events = events};
+    unsigned ready;
+    uint32_t before = own_closes(fd);
+    own_bind();
+    int err = vthread_poll_until(&entry, 1, &ready, deadline_ns);
+    /* Acquire, pairs with own_note_close: that comes before the close, and
+     * so before whatever the close has told us. */
+    if (own_closes(fd) != before)
+        return EBADF;
+    return err == ECANCELED ? own_why_cancelled() : err;
+}
+
+int own_nap(uint64_t *nap_ns, uint64_t deadline_ns)
+{
+    uint64_t left_ns = own_left(deadline_ns);
+    if (left_ns == 0)
+        return ETIMEDOUT;
+    if (*nap_ns < NAP_MAX_NS)
+        *nap_ns = *nap_ns == 0 ? NAP_MIN_NS : *nap_ns * 2;
+    return own_sleep_until(
+        vthread_after(left_ns < *nap_ns ? left_ns : *nap_ns));
+}
+
+static bool is_ready(int fd, short events)
+{
+    struct pollfd entry = {.fd = fd, .events = events};
+    return REAL(poll)(&entry, 1, 0) > 0;
+}
+
+/* Numbers may share one. */
+enum { GUARDS = 64 };
+static struct {
+    vthread_mutex_t mutex;
+} __attribute__((aligned(64))) guards[GUARDS];
+
+bool own_guard(int fd, short events)
+{
+    own_bind();
+    vthread_mutex_lock(&guards[(unsigned)fd % GUARDS].mutex);
+    if (is_ready(fd, events))
+        return true;
+    own_guard_end(fd);
+    return false;
+}
+
+void own_guard_end(int fd)
+{
+    int saved_errno = errno;
+    vthread_mutex_unlock(&guards[(unsigned)fd % GUARDS].mutex);
+    errno = saved_errno;
+}
+
+bool own_is_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 || flags & O_NONBLOCK;
+}
+
+/* ---- Blocking ----------------------------------------------------------- */
+
+/* Without OS threads or memory for more the call is made all the same, and
+ * the carrier's other threads wait with us. */
+void own_block(void *(*fn)(void *), void *arg)
+{
+    own_bind();
+    bool is_disabled = vthread_cancel_disable() == 0;
+    int err = vthread_block(fn, arg, NULL);
+    if (err != 0)
+        fn(arg);
+    int saved_errno = errno;
+    if (is_disabled)
+        vthread_cancel_enable();
+    errno = saved_errno;
+}
