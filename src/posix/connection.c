@@ -38,12 +38,23 @@ static void *accept_in_place(void *arg)
     return NULL;
 }
 
+/* What else it is, accept itself says at once. */
+static bool is_listening(int fd)
+{
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0
+           && listens;
+}
+
 static ssize_t attempt_accept(struct transfer *t)
 {
     struct acceptance *a = (struct acceptance *)t;
     if (!own_guard(t->fd, POLLIN)) {
-        errno = EAGAIN;
-        return -1;
+        if (is_listening(t->fd))
+            return own_result(EAGAIN);
+        accept_in_place(a);
+        return a->accepted < 0 ? -1 : 0;
     }
     own_block(accept_in_place, a);
     own_guard_end(t->fd);

@@ -110,10 +110,8 @@ static ssize_t attempt_guarded(struct transfer *t)
         iov = &piece;
         count = 1;
     }
-    if (!own_guard(t->fd, t->events)) {
-        errno = EAGAIN;
-        return -1;
-    }
+    if (!own_guard(t->fd, t->events))
+        return own_result(EAGAIN);
     ssize_t n = call_in_place(t, iov, count);
     own_guard_end(t->fd);
     return n;
