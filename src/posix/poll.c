@@ -8,32 +8,38 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #include "posix/own.h"
 #include "posix/real.h"
 
-static uint32_t closes_of(const struct pollfd *fds, nfds_t count)
+enum { FEW = 4, MANY = 4096 };
+
+static uint32_t closes_of(const struct pollfd *entry)
 {
-    uint32_t sum = 0;
-    for (nfds_t i = 0; i < count; i++)
-        if (fds[i].fd >= 0)
-            sum += own_closes(fds[i].fd);
-    return sum;
+    return entry->fd < 0 ? 0 : own_closes(entry->fd);
 }
 
-/* One of them was closed, and poll(2) says which; unless its number is in
- * use again, and that can only be looked at anew. */
-static int poll_closed(struct pollfd *fds, nfds_t count)
+/* Those who wait are woken before the number is really closed, and then it
+ * may be in use again; so poll(2) cannot be asked. */
+static int mark_closed(struct pollfd *fds, nfds_t count,
+                       const uint32_t *before)
 {
-    int n = REAL(poll)(fds, count, 0);
-    return n != 0 ? n : own_result(EINTR);
+    int closed = 0;
+    for (nfds_t i = 0; i < count; i++) {
+        bool is_closed = closes_of(&fds[i]) != before[i];
+        fds[i].revents = is_closed ? POLLNVAL : 0;
+        closed += is_closed;
+    }
+    return closed;
 }
 
-int poll_until(struct pollfd *fds, nfds_t count, uint64_t deadline_ns)
+static int poll_noting(struct pollfd *fds, nfds_t count, uint32_t *before,
+                       uint64_t deadline_ns)
 {
     unsigned ready;
-    uint32_t before = closes_of(fds, count);
-    own_bind();
+    for (nfds_t i = 0; i < count; i++)
+        before[i] = closes_of(&fds[i]);
     int err = vthread_poll_until(fds, count, &ready, deadline_ns);
     if (err == 0)
         return (int)ready;
@@ -41,9 +47,32 @@ int poll_until(struct pollfd *fds, nfds_t count, uint64_t deadline_ns)
         return 0;
     if (err != ECANCELED)
         return own_result(err);
-    if (closes_of(fds, count) != before)
-        return poll_closed(fds, count);
-    return own_result(own_why_cancelled());
+    int closed = mark_closed(fds, count, before);
+    return closed > 0 ? closed : own_result(own_why_cancelled());
+}
+
+static int poll_more(struct pollfd *fds, nfds_t count, uint64_t deadline_ns)
+{
+    /* More than there can be is an error, and not to be looked at. */
+    int n = count > MANY ? REAL(poll)(fds, count, 0) : 0;
+    if (n != 0)
+        return n;
+    uint32_t *before = malloc(count * sizeof *before);
+    if (!before)
+        return own_result(ENOMEM);
+    n = poll_noting(fds, count, before, deadline_ns);
+    int saved_errno = errno;
+    free(before);
+    errno = saved_errno;
+    return n;
+}
+
+int poll_until(struct pollfd *fds, nfds_t count, uint64_t deadline_ns)
+{
+    uint32_t before[FEW];
+    own_bind();
+    return count > FEW ? poll_more(fds, count, deadline_ns)
+                       : poll_noting(fds, count, before, deadline_ns);
 }
 
 OWN int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
