@@ -90,7 +90,7 @@ static inline int system_connect(int fd, const struct sockaddr *address,
     return (int)SYSTEM_CALL(connect, fd, address, length);
 }
 
-/* Milliseconds; poll(2) itself is not everywhere. */
+/* poll(2) without waiting; the call of that name is not everywhere. */
 static inline int system_poll_now(struct pollfd *fds, nfds_t count)
 {
     static const struct timespec none;
@@ -119,14 +119,10 @@ static inline int system_epoll_pwait2(int fd, struct epoll_event *events,
                         0);
 }
 
-/* AddressSanitizer does not watch it; TSan does. */
+/* Nothing that the sanitizers miss. */
 static inline int system_close(int fd)
 {
-#if defined __SANITIZE_THREAD__
-    return close(fd);
-#else
     return (int)syscall(SYS_close, fd);
-#endif
 }
 
 static inline int system_open(const char *path, int flags)
