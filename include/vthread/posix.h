@@ -1,8 +1,7 @@
 /*
- * vthread/posix.h - libvthread-posix: libraries that know nothing of virtual
- * threads.
+ * vthread/posix.h - libraries that know nothing of virtual threads.
  *
- * A second library, which stands before libc.  Linked or preloaded, it makes
+ * libvthread-posix is a second library, which stands before libc.  Linked or preloaded, it makes
  * the calls that block do what those of <vthread/io.h> do: the virtual thread
  * waits, and its carrier goes on with others.  Called on a platform thread
  * they are libc's.  So a database client or an HTTP library runs in thousands
