@@ -429,5 +429,5 @@ int main(void)
     tcase_add_test(cases, the_child_of_a_vfork_closes_nothing_of_ours);
     tcase_add_test(cases, the_names_of_fortify_source_wait_too);
     tcase_add_test(cases, they_end_the_process_at_an_overflow);
-    return run_suite(suite);
+    return run_posix_suite(suite);
 }

@@ -341,5 +341,5 @@ int main(void)
     tcase_add_test(cases, a_full_backlog_of_a_unix_socket_is_waited_for);
     tcase_add_test(cases, a_full_queue_of_datagrams_is_waited_for);
     tcase_add_test(cases, udp_sockets_work);
-    return run_suite(suite);
+    return run_posix_suite(suite);
 }

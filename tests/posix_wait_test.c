@@ -451,5 +451,5 @@ int main(void)
     tcase_add_test(cases, an_interrupted_sleep_tells_what_is_left);
     tcase_add_test(cases, thousands_sleep_on_a_few_carriers);
     tcase_add_test(cases, sched_yield_lets_others_run);
-    return run_suite(suite);
+    return run_posix_suite(suite);
 }

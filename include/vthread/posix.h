@@ -56,6 +56,9 @@
  *   again on EINTR swallows it.  When the thread's scope has been cancelled,
  *   each call that would park returns ECANCELED, and sleep what is left.
  *   Calls made in place are not cancelled.
+ * - SO_RCVLOWAT is not heeded: a receive returns what there is.
+ * - close on a platform thread, and dup2 to a number that is in use, do not
+ *   wake those who wait for the descriptor.
  * - The signal masks of ppoll, pselect and epoll_pwait are not used: carriers
  *   block signals.
  * - Before Linux 6.4 a pipe, and always a FIFO or terminal, of which another

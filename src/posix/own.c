@@ -166,7 +166,7 @@ void own_guard_end(int fd)
 bool own_is_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
-    return flags < 0 || flags & O_NONBLOCK;
+    return flags >= 0 && flags & O_NONBLOCK;
 }
 
 /* ---- Blocking ----------------------------------------------------------- */

@@ -85,7 +85,7 @@ int own_wait(int fd, short events, uint64_t deadline_ns);
  * is 0 at first.  As own_wait. */
 int own_nap(uint64_t *nap_ns, uint64_t deadline_ns);
 
-/* The program has made it non-blocking, or it is not open. */
+/* The program has made it non-blocking. */
 bool own_is_nonblocking(int fd);
 
 /* For a call that blocks unless the descriptor is ready, and has no form

@@ -24,6 +24,8 @@
 #include "posix/real.h"
 #include "posix/transfer.h"
 
+enum { MISSES = 100 };
+
 static bool writes(const struct transfer *t)
 {
     return t->events == POLLOUT;
@@ -117,11 +119,19 @@ static ssize_t attempt_guarded(struct transfer *t)
     return n;
 }
 
+/* Somebody else was faster, or, if it goes on like that, poll and RWF_NOWAIT
+ * do not mean the same to a device. */
+static bool has_missed(struct transfer *t)
+{
+    return errno == EAGAIN && t->has_waited && ++t->misses > MISSES;
+}
+
 /* Other kinds of file are asked without waiting first. */
 static ssize_t attempt_other(struct transfer *t)
 {
     ssize_t n = attempt_without_waiting(t);
-    if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+    if (n >= 0
+        || (errno != EOPNOTSUPP && errno != ENOSYS && !has_missed(t)))
         return n;
     t->attempt = attempt_guarded;
     return attempt_guarded(t);

@@ -41,6 +41,7 @@ struct transfer {
     /* Found out at the first wait. */
     bool has_waited;
     uint64_t deadline_ns, nap_ns;
+    unsigned misses; /* waits after which there was nothing all the same */
 };
 
 static inline struct vector vector_of_buffer(const void *buffer,
