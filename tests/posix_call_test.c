@@ -59,7 +59,7 @@ END_TEST
 
 static void *file_error_claims(void *arg)
 {
-    char text[4];
+    char text[4] = "";
     int fds[2];
     (void)arg;
     require(pipe(fds) == 0);

@@ -207,8 +207,8 @@ talks()
 {
     ${CC:-cc} -w -I"$top/include" -o "$work/talk" "$work/talk.c" \
         -L.libs -lvthread -Wl,-rpath,"$PWD/.libs" -pthread &&
-        same "5 hello" "$(timeout 30 env VTHREAD_PARALLELISM=1 LD_PRELOAD="$library" \
-            "$work/talk")"
+        same "5 hello" "$(timeout 30 env VTHREAD_PARALLELISM=1 \
+            LD_PRELOAD="$library" "$work/talk")"
 }
 
 claim "preloaded it makes a read wait that knows nothing of it" talks

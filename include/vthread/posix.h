@@ -1,11 +1,11 @@
 /*
  * vthread/posix.h - libraries that know nothing of virtual threads.
  *
- * libvthread-posix is a second library, which stands before libc.  Linked or preloaded, it makes
- * the calls that block do what those of <vthread/io.h> do: the virtual thread
- * waits, and its carrier goes on with others.  Called on a platform thread
- * they are libc's.  So a database client or an HTTP library runs in thousands
- * of virtual threads as it is:
+ * libvthread-posix is a second library, which stands before libc.  Linked or
+ * preloaded, it makes the calls that block do what those of <vthread/io.h>
+ * do: the virtual thread waits, and its carrier goes on with others.  Called
+ * on a platform thread they are libc's.  So a database client or an HTTP
+ * library runs in thousands of virtual threads as it is:
  *
  *     cc program.c $(pkg-config --cflags --libs vthread-posix libpq)
  *     LD_PRELOAD=libvthread-posix.so.0 program      without linking it
