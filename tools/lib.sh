@@ -4,11 +4,17 @@
 
 # Debian packages: the compiler and the autotools, the libraries, the
 # tests' own needs (curl asks httpd; gdb, libunwind and libdw walk our
-# stacks).
+# stacks), and the clients of other people's servers.
 # shellcheck disable=SC2034
 packages=(build-essential autoconf automake libtool pkg-config
     libffi-dev libgc-dev libhttp-parser-dev nettle-dev zlib1g-dev
-    check valgrind libunwind-dev libdw-dev curl gdb spin)
+    check valgrind libunwind-dev libdw-dev curl gdb spin
+    libpq-dev libhiredis-dev libcurl4-openssl-dev libsqlite3-dev)
+
+# What examples/with.sh starts.  On a machine with an init the packages start
+# a server each, too, which nothing here uses.
+# shellcheck disable=SC2034
+servers=(postgresql redis-server)
 
 logs=$top/build/logs
 

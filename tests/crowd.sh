@@ -1,0 +1,117 @@
+# crowd.sh - what the tests of the examples with crowds share.  Sourced by
+# them, and sources claims.sh.
+#
+#   find_program NAME       sets $program, or skips the test
+#   not_under_tsan          skips the test there
+#   with SERVER...          runs the test anew beside a server, unless it is
+#                           there; skips the test if that is not installed
+#   runs ARGUMENT...        the program with --json, which must succeed
+#   fails STATUS TEXT ARGUMENT...
+#                           it ends with the status and says the text
+#   figure NAME             what the last run has printed for it
+#   at_most LIMIT NAME      whether that figure is no more
+#   modes                   each mode of the library in turn
+#
+# Carriers are limited, so the number of OS threads is a promise, and not what
+# happened to be needed: carriers, main and the monitor.
+#
+# shellcheck shell=bash
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=claims.sh
+. "$here/claims.sh"
+with=$here/../examples/with.sh
+
+max_carriers=6
+os_threads=$((max_carriers + 2))
+export VTHREAD_MAX_CARRIERS=$max_carriers
+unset VTHREAD_PARALLELISM
+
+find_program() # NAME
+{
+    program=$(realpath "${top_builddir:-.}/examples/$1")
+    [ -x "$program" ] && return
+    echo "# no examples/$1 here: configure says what it needs"
+    exit 77
+}
+
+# For libraries that call poll, which ThreadSanitizer intercepts: it does not
+# follow malloc and free inside, so it takes memory that has a new owner for
+# shared.
+not_under_tsan()
+{
+    case ${SANITIZE_CFLAGS:-} in
+    *thread*)
+        echo "# ThreadSanitizer cannot follow threads that wait in its poll"
+        exit 77
+        ;;
+    esac
+}
+
+with() # SERVER [ARGUMENT]
+{
+    [ -n "${CROWD_SERVER:-}" ] && return
+    rm -rf "$work"
+    CROWD_SERVER=$1 exec bash "$with" "$@" bash "$0"
+}
+
+# The last lines of what it says help when it fails.
+runs()
+{
+    timeout 100 "$program" --json "$@" >"$work/figures" 2>"$work/err"
+    local status=$?
+    tail -n 20 "$work/err" "$work/figures"
+    same 0 "$status" && same 0 "$(figure failures)" && same "" \
+        "$(cat "$work/err")"
+}
+
+fails()
+{
+    local wanted=$1 text=$2
+    shift 2
+    timeout 100 "$program" "$@" >"$work/figures" 2>"$work/err"
+    local status=$?
+    head -20 "$work/err"
+    same "$wanted" "$status" && grep -q -e "$text" "$work/err"
+}
+
+figure() # NAME
+{
+    sed -n "s/.*\"$1\": \([0-9.e+-]*\).*/\1/p" "$work/figures"
+}
+
+at_most() # LIMIT NAME
+{
+    local value
+    value=$(figure "$2")
+    echo "$2: $value, at most $1"
+    [ -n "$value" ] && [ "${value%%.*}" -le "$1" ]
+}
+
+# modes COMMAND...: the command under each.
+modes()
+{
+    for mode in VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard \
+        VTHREAD_MIGRATE=always "VTHREAD_OWN_LIMIT=0 VTHREAD_COMMON_HOMES=2"; do
+        # shellcheck disable=SC2086
+        export ${mode?}
+        "$@"
+        unset VTHREAD_FREEZE VTHREAD_MIGRATE VTHREAD_OWN_LIMIT \
+            VTHREAD_COMMON_HOMES
+    done
+    mode=
+}
+
+helps()
+{
+    "$program" --help >"$work/help" && grep '^usage: ' "$work/help"
+}
+
+test_command_line()
+{
+    claim "an unknown option: usage, 2" fails 2 usage --nonsense
+    claim "no number: 2" fails 2 "is no number" --threads 12x
+    claim "no threads: 2" fails 2 "is no number" --threads 0
+    claim "a negative number: 2" fails 2 "is no number" --rounds -1
+    claim "--help: usage, 0" helps
+}
