@@ -1,18 +1,20 @@
 /*
- * carrier.c - what a carrier does all day: find a task, run it, sleep.
+ * carrier.c - what a carrier does all day: find a task, and run it.
  *
  * Where it looks, in this order: the tasks bound to it, the one woken last,
  * its own queue, tasks forked here, the submission queue, other carriers'
  * queues, the poller.
  * Every 32nd task it looks at the submission queue first, and at the clock,
- * to poll when it has not for 50 us: so nobody starves behind a queue that
- * never gets empty.
+ * to poll when it has not for 50 us, and to look after the tasks of carriers
+ * that do not come back: so nobody starves behind a queue that never gets
+ * empty.
  *
  * The invariants: a carrier that is awake is counted in pool->awake; one
  * that is_searching is counted in pool->searching; one that is_idle is on
  * the pool's list, and in neither count.
  *
- * See pool.c for why no wake-up is lost.
+ * See sleep.c for what it does when there is none, and pool.c for why no
+ * wake-up is lost.
  */
 #include "carrier/carrier.h"
 
@@ -23,13 +25,11 @@
 #define FORKED_INTERVAL_NS 1000000
 #define NEXT_RUNS_MAX 8
 #define SEARCH_ROUNDS 4
+#define OTHERS_AT_ONCE 8
 #define BURST_WORTH_NS 50000
 #define LASTING_WORTH_NS 5000
 
 static __thread struct carrier *current_carrier;
-
-/* Of all carriers of the process, the one that sleeps in the poller. */
-static struct carrier *_Atomic poller;
 
 /* Out of line and opaque: after a switch the OS thread may be another. */
 __attribute__((noinline)) struct carrier *carrier_self(void)
@@ -55,19 +55,12 @@ uint32_t carrier_tick(const struct carrier *carrier)
     return atomic_load_explicit(&carrier->tick, memory_order_relaxed);
 }
 
-static void count(_Atomic uint64_t *counter, uint64_t n)
-{
-    /* Relaxed, no read-modify-write: only the carrier writes it. */
-    atomic_store_explicit(
-        counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
-        memory_order_relaxed);
-}
-
 static void queue_oldest_forked(struct carrier *c, unsigned limit);
+static void see_to_others(struct carrier *c);
 
 /* ---- Polling ------------------------------------------------------------ */
 
-static void poll_now(struct carrier *c)
+void carrier_poll_now(struct carrier *c)
 {
     atomic_fetch_add_explicit(&c->pool->polls, 1, memory_order_relaxed);
     c->pool->client.poll(c, 0);
@@ -78,7 +71,8 @@ static void poll_at_times(struct carrier *c, uint64_t now)
     if (now - c->polled_ns < POLL_INTERVAL_NS)
         return;
     c->polled_ns = now;
-    poll_now(c);
+    carrier_poll_now(c);
+    see_to_others(c);
     if (now - c->forked_ns < FORKED_INTERVAL_NS)
         return;
     c->forked_ns = now;
@@ -234,12 +228,6 @@ static struct task *take_handed(struct carrier *c, uint32_t tick)
     return tick % 2 == 0 || deque_is_empty(&c->queue) ? take_bound(c) : NULL;
 }
 
-static bool has_handed(struct carrier *c)
-{
-    return !submission_is_empty(&c->inbox)
-           || !submission_is_empty(&c->handed) || c->bound_first;
-}
-
 static inline struct task *find_here(struct carrier *c)
 {
     struct task *task;
@@ -247,7 +235,8 @@ static inline struct task *find_here(struct carrier *c)
     if (unlikely(tick % LOOK_TICKS == 0)
         && (task = look_around(c, tick)) != NULL)
         return task;
-    if (unlikely(has_handed(c)) && (task = take_handed(c, tick)) != NULL)
+    if (unlikely(carrier_has_handed(c))
+        && (task = take_handed(c, tick)) != NULL)
         return task;
     if ((task = take_next(c)) != NULL)
         return task;
@@ -274,8 +263,7 @@ static void begin_search(struct carrier *c)
     atomic_fetch_add_explicit(&c->pool->searching, 1, memory_order_seq_cst);
 }
 
-/* True if it was the last searcher. */
-static bool end_search(struct carrier *c)
+bool carrier_end_search(struct carrier *c)
 {
     c->is_searching = false;
     return atomic_fetch_sub_explicit(&c->pool->searching, 1,
@@ -300,9 +288,9 @@ static struct task *steal_from(struct carrier *c, struct carrier *victim)
 {
     unsigned stolen = 0;
     struct task *task = deque_steal(&victim->queue, &c->queue, &stolen);
-    count(&c->steals, stolen);
+    carrier_count(&c->steals, stolen);
     if (!task && (task = deque_steal_one(&victim->forked)) != NULL)
-        count(&c->steals, 1);
+        carrier_count(&c->steals, 1);
     return task ? task : take_submissions(c, &victim->handed);
 }
 
@@ -347,144 +335,30 @@ static struct task *search(struct carrier *c)
     return task ? task : search_slots(c, ticks, n);
 }
 
-/* ---- Sleeping ----------------------------------------------------------- */
+/* ---- Others that do not come back ---------------------------------------- */
 
-void carrier_signal(struct carrier *c)
+/* A carrier that is at one task for long, or blocked, leaves others in its
+ * queues, and with all places taken nobody searches there.  So one that is
+ * busy looks at some of the others, each time that it polls; what waits with
+ * one that has not begun a task since it looked there last it takes.  A
+ * carrier whose queues are empty is passed over. */
+static void see_to_others(struct carrier *c)
 {
-    /* seq_cst: before the look at is_polling; pairs with fall_asleep,
-     * which sets is_polling before it looks at the signal. */
-    if (atomic_exchange_explicit(&c->signal, 1, memory_order_seq_cst) == 1)
-        return;
-    if (atomic_load_explicit(&c->is_polling, memory_order_seq_cst))
-        c->pool->client.poll_interrupt(c);
-    else
-        futex_wake(&c->signal, 1);
-}
-
-static void go_idle(struct carrier *c)
-{
-    struct pool *pool = c->pool;
-    os_lock_acquire(&pool->lock);
-    c->is_idle = true;
-    c->next_idle = pool->idle_first;
-    pool->idle_first = c;
-    atomic_fetch_add_explicit(&pool->idle, 1, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&pool->awake, 1, memory_order_relaxed);
-    os_lock_release(&pool->lock);
-}
-
-/* Back from sleep, by whatever cause.  Idempotent. */
-void carrier_awake(struct carrier *c)
-{
-    struct pool *pool = c->pool;
-    os_lock_acquire(&pool->lock);
-    if (c->is_idle) {
-        struct carrier **link = &pool->idle_first;
-        while (*link != c)
-            link = &(*link)->next_idle;
-        *link = c->next_idle;
-        c->is_idle = false;
-        atomic_fetch_sub_explicit(&pool->idle, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&pool->awake, 1, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&c->pool->count, memory_order_acquire);
+    struct carrier *victim = pool_carrier(c->pool, c->watched % n);
+    if (victim != c && carrier_tick(victim) == c->watched_tick) {
+        struct task *task = steal_from(c, victim);
+        if (task || (task = steal_next(victim, c->watched_tick)) != NULL)
+            carrier_requeue(c, task);
     }
-    os_lock_release(&pool->lock);
-    if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
-                                      memory_order_relaxed)))
-        monitor_wake(pool);
-}
-
-/* Becomes the timekeeper if there is none, and says until when to sleep. */
-static uint64_t keep_time(struct carrier *c)
-{
-    struct pool *pool = c->pool;
-    struct carrier *none = NULL;
-    if (!atomic_compare_exchange_strong_explicit(
-            &pool->timekeeper, &none, c, memory_order_seq_cst,
-            memory_order_relaxed))
-        return CLOCK_NEVER;
-    /* Until the deadline is known every timer counts as earlier. */
-    atomic_store_explicit(&pool->keeper_until, CLOCK_NEVER,
-                          memory_order_relaxed);
-    /* Pairs with the fence in pool_deadline_moved: a timer armed before
-     * the next line is seen by it, one armed later sees the timekeeper. */
-    atomic_thread_fence(memory_order_seq_cst);
-    uint64_t deadline_ns = pool->client.next_deadline(pool);
-    atomic_store_explicit(&pool->keeper_until, deadline_ns,
-                          memory_order_relaxed);
-    return deadline_ns;
-}
-
-static void stop_keeping_time(struct carrier *c)
-{
-    struct carrier *self = c;
-    atomic_compare_exchange_strong_explicit(&c->pool->timekeeper, &self, NULL,
-                                            memory_order_relaxed,
-                                            memory_order_relaxed);
-}
-
-/* Whether a carrier, of whatever pool, sleeps in the poller. */
-bool carrier_has_poller(void)
-{
-    return atomic_load_explicit(&poller, memory_order_relaxed) != NULL;
-}
-
-static void sleep_in_poller(struct carrier *c, uint64_t deadline_ns)
-{
-    /* seq_cst: before the look at the signal; see carrier_signal. */
-    atomic_store_explicit(&c->is_polling, true, memory_order_seq_cst);
-    if (atomic_load_explicit(&c->signal, memory_order_seq_cst) == 0)
-        c->pool->client.poll(c, deadline_ns);
-    atomic_store_explicit(&c->is_polling, false, memory_order_seq_cst);
-    atomic_fetch_add_explicit(&c->pool->polls, 1, memory_order_relaxed);
-}
-
-static void fall_asleep(struct carrier *c)
-{
-    uint64_t deadline_ns = keep_time(c);
-    struct carrier *nobody = NULL;
-    if (atomic_compare_exchange_strong_explicit(&poller, &nobody, c,
-                                                memory_order_acquire,
-                                                memory_order_relaxed)) {
-        sleep_in_poller(c, deadline_ns);
-        atomic_store_explicit(&poller, NULL, memory_order_release);
-    } else {
-        futex_wait(&c->signal, 0, deadline_ns);
+    for (int i = 0; i < OTHERS_AT_ONCE; i++) {
+        victim = pool_carrier(c->pool, ++c->watched % n);
+        if (carrier_backlog(victim) > 0
+            || !submission_is_empty(&victim->handed)
+            || atomic_load_explicit(&victim->next, memory_order_relaxed))
+            break;
     }
-    stop_keeping_time(c);
-    carrier_awake(c);
-    /* It slept until the next timer: the poller has seen to that, the futex
-     * has not. */
-    if (deadline_ns <= clock_now_ns())
-        poll_now(c);
-}
-
-/* Work that those who are awake do not see to.  With all places taken they
- * do: none of them sleeps without a look at all queues. */
-static bool is_needed(struct pool *pool)
-{
-    return atomic_load_explicit(&pool->awake, memory_order_relaxed)
-               < pool->parallelism
-           && pool_has_work(pool);
-}
-
-/* Nothing was found.  Sleeps unless something has come meanwhile. */
-static void sleep_until_signalled(struct carrier *c)
-{
-    struct pool *pool = c->pool;
-    if (c->is_searching)
-        end_search(c);
-    atomic_store_explicit(&c->signal, 0, memory_order_relaxed);
-    go_idle(c);
-    /* (A), see pool.c. */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (is_needed(pool) || has_handed(c)
-        || atomic_load_explicit(&pool->is_stopping, memory_order_relaxed)) {
-        carrier_awake(c);
-        return;
-    }
-    count(&c->sleeps, 1);
-    deque_trim(&c->queue);
-    fall_asleep(c);
+    c->watched_tick = carrier_tick(victim);
 }
 
 /* ---- The day ------------------------------------------------------------ */
@@ -510,7 +384,7 @@ static struct task *find_elsewhere(struct carrier *c)
 {
     begin_search(c);
     struct task *task = search(c);
-    if (task && end_search(c)) {
+    if (task && carrier_end_search(c)) {
         /* The last searcher has found something: there may be more. */
         fence_after_rmw();
         pool_wake_if_needed(c->pool);
@@ -528,7 +402,9 @@ static struct task *find_or_sleep(struct carrier *c)
             return task;
         if (!is_surplus(c) && (task = find_elsewhere(c)) != NULL)
             return task;
-        sleep_until_signalled(c);
+        carrier_sleep(c);
+        if (unlikely(c->is_retired))
+            return NULL;
         if (is_surplus(c))
             hand_over(c);
     }
@@ -544,7 +420,7 @@ struct task *carrier_next(struct carrier *c)
         task = find_or_sleep(c);
         begin_stretch(c);
     }
-    if (unlikely(c->is_searching) && end_search(c)) {
+    if (unlikely(c->is_searching) && carrier_end_search(c)) {
         /* As in find_elsewhere: others relied on this searcher. */
         fence_after_rmw();
         if (pool_has_work(c->pool))
@@ -571,43 +447,11 @@ void carrier_main(void *carrier)
     os_lock_release(&c->pool->lock);
     current_carrier = c;
     c->pool->client.carrier_enter(c);
+    spare_watch(c, true);
     c->pool->client.work(c);
-    c->pool->client.carrier_leave(c);
+    spare_watch(c, false);
+    /* What destructors hand in has to go where somebody looks. */
     current_carrier = NULL;
-}
-
-/* ---- Blocking ----------------------------------------------------------- */
-
-void carrier_block_begin(struct carrier *c)
-{
-    struct pool *pool = c->pool;
-    if (c->blocks++ > 0)
-        return;
-    struct task *next = atomic_exchange_explicit(&c->next, NULL,
-                                                 memory_order_acq_rel);
-    if (next)
-        carrier_requeue(c, next);
-    count(&c->blockings, 1);
-    atomic_fetch_sub_explicit(&pool->awake, 1, memory_order_seq_cst);
-    fence_after_rmw();
-    /* Somebody must also keep time and poll while this one cannot. */
-    if (pool_has_work(pool)
-        || !carrier_has_poller()
-        || !atomic_load_explicit(&pool->timekeeper, memory_order_relaxed))
-        pool_wake_if_needed(pool);
-}
-
-void carrier_block_end(struct carrier *c)
-{
-    struct pool *pool = c->pool;
-    if (--c->blocks > 0)
-        return;
-    atomic_fetch_add_explicit(&pool->awake, 1, memory_order_seq_cst);
-    /* The monitor must not take the time for the task's.  Release: after
-     * awake; pairs with pool_is_quiet. */
-    atomic_store_explicit(&c->tick, carrier_tick(c) + 1,
-                          memory_order_release);
-    if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
-                                      memory_order_relaxed)))
-        monitor_wake(pool);
+    c->pool->client.carrier_leave(c);
+    spare_rest(c);
 }

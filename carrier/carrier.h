@@ -19,6 +19,7 @@
 
 struct carrier {
     struct pool *pool;          /* I */
+    struct pool *submits_to;    /* O: the same; NULL in a foreign call */
     unsigned number;            /* I */
     _Atomic uint32_t tick;      /* A, written by O: counts tasks run, and
                                    returns from blocking */
@@ -30,9 +31,9 @@ struct carrier {
     uint64_t stretch_ns;        /* O: since when it has had tasks */
     uint64_t measured_ns;       /* O: when it measured them last, */
     uint32_t measured_tick;     /* O: and what tick was then */
-    unsigned blocks;            /* O: calls of carrier_block_begin that
-                                   have not ended */
     uint32_t task_ns;           /* O: how long its tasks take, on average */
+    uint32_t watched;           /* O: number of a carrier it looks after, */
+    uint32_t watched_tick;      /* O: and what that one's tick was */
     uint32_t backlog_worth;     /* O: more tasks than that in its queue are
                                    worth the waking of another carrier */
     uint64_t random;            /* O: state of its generator */
@@ -48,10 +49,21 @@ struct carrier {
     _Atomic bool is_polling;    /* A: sleeps in poll, not on the futex */
     bool is_searching;          /* O, L: counted in pool->searching */
     bool is_idle;               /* L: on the list of idle carriers */
-    struct carrier *next_idle;  /* L */
-    struct os_thread os_thread; /* I */
+    bool is_retired;            /* O, L: its OS thread is to end, or has */
+    bool owns_thread;           /* L: os_thread is to be joined */
+    bool is_watched;            /* under pool->watch */
+    bool resumes_handed;        /* O: when its thread's wait is over, the
+                                   call around it is handed off again */
+    struct carrier *next_idle;  /* L: on that list, or among the dormant */
+    struct os_thread os_thread; /* L */
 
-    _Atomic uint64_t steals, sleeps, blockings; /* A, written by O */
+    _Atomic uint64_t call;      /* A: the state of its call, see call.c */
+    unsigned calls;             /* O: foreign calls that have not ended */
+    unsigned blocks;            /* O: calls of carrier_block_begin that
+                                   have not ended */
+
+    _Atomic uint64_t steals, sleeps, blockings, handed_off; /* A, written
+                                                               by O */
 } __attribute__((aligned(CACHE_LINE)));
 
 struct pool {
@@ -61,6 +73,8 @@ struct pool {
     unsigned parallelism;      /* I */
     unsigned max_carriers;     /* I */
     uint64_t stuck_ns;         /* I: 0: never */
+    uint64_t idle_ns;          /* I: 0: never */
+    int32_t slots_kept;        /* I: so far below 0 the monitor takes them */
 
     /* Read at every wake-up, written when carriers sleep and wake. */
     _Atomic uint32_t awake     /* A: neither idle nor blocked */
@@ -68,6 +82,7 @@ struct pool {
     _Atomic uint32_t searching; /* A: of these, looking for work */
     _Atomic uint32_t idle;      /* A: asleep, on the list */
     _Atomic uint32_t count;     /* A: carriers that exist */
+    _Atomic int32_t slots;      /* A: for calls that are handed off */
     struct carrier *_Atomic timekeeper; /* A: sleeps until the next timer */
     _Atomic uint64_t keeper_until;      /* A: that time */
     _Atomic bool is_stopping;           /* A */
@@ -80,6 +95,13 @@ struct pool {
 
     struct os_lock lock __attribute__((aligned(CACHE_LINE)));
     struct carrier *idle_first; /* L: the one that slept last is first */
+    struct carrier *dormant_first; /* L: those without an OS thread */
+    uint64_t started, ended;    /* L: OS threads */
+    _Atomic uint32_t alive;     /* A, written under L: OS threads now */
+    _Atomic uint64_t retaken;   /* A: calls that the monitor has handed off */
+    _Atomic bool has_failed_start; /* A: the last OS thread could not be
+                                      had */
+    struct os_lock watch; /* while the monitor looks at thread-locals */
 
     _Atomic uint32_t monitor_signal; /* A: a futex */
     _Atomic bool monitor_sleeps;     /* A */
@@ -89,14 +111,52 @@ struct pool {
 };
 
 /* pool.c */
-int pool_start_carrier(struct pool *pool);
 void pool_wake_one(struct pool *pool);
 bool pool_has_work(struct pool *pool);
+/* Under the lock.  False: it was not on the list. */
+bool pool_take_off_idle(struct carrier *carrier);
+
+/* spare.c */
+/* Starts a carrier that is searching and awake: the caller has counted it.
+ * 0, ENOMEM, or EAGAIN: there are max_carriers, or no OS thread. */
+int pool_start_carrier(struct pool *pool);
+/* When a carrier that goes to sleep now has slept enough for ever. */
+uint64_t spare_idle_end(struct carrier *carrier);
+/* That time has come.  True: the carrier is retired, and its OS thread must
+ * return from carrier_next. */
+bool spare_retire(struct carrier *carrier);
+/* Whether the monitor may look at what its OS thread keeps. */
+void spare_watch(struct carrier *carrier, bool is_watched);
+/* The last thing that its OS thread does. */
+void spare_rest(struct carrier *carrier);
+/* The pool stops: waits for the OS threads. */
+void spare_join_all(struct pool *pool);
+void spare_free(struct carrier *carrier);
+
+/* call.c */
+enum call_seen { CALL_NONE, CALL_YOUNG, CALL_RETAKEN };
+void call_init_slots(struct pool *pool);
+/* What the monitor has seen of a carrier: the call, and since when. */
+struct call_memory {
+    uint64_t word, since_ns;
+};
+/* The monitor looks at a carrier.  YOUNG: in a call that should be retaken if
+ * it lasts; RETAKEN: and it was. */
+enum call_seen call_look(struct carrier *carrier, struct call_memory *last,
+                         uint64_t now_ns);
+bool call_is_handed(const struct carrier *carrier);
 
 /* carrier.c */
 void carrier_main(void *carrier);
+void carrier_poll_now(struct carrier *carrier);
+/* True if it was the last searcher. */
+bool carrier_end_search(struct carrier *carrier);
+
+/* sleep.c */
 void carrier_signal(struct carrier *carrier);
 bool carrier_has_poller(void);
+/* Nothing was found.  Sleeps unless something has come meanwhile. */
+void carrier_sleep(struct carrier *carrier);
 
 /* monitor.c */
 int monitor_start(struct pool *pool);
@@ -112,6 +172,21 @@ static inline void pool_wake_if_needed(struct pool *pool)
         && atomic_load_explicit(&pool->awake, memory_order_relaxed)
                < pool->parallelism)
         pool_wake_one(pool);
+}
+
+/* Tasks that others have handed to this carrier. */
+static inline bool carrier_has_handed(struct carrier *carrier)
+{
+    return !submission_is_empty(&carrier->inbox)
+           || !submission_is_empty(&carrier->handed) || carrier->bound_first;
+}
+
+/* Relaxed, no read-modify-write: only the carrier writes its counters. */
+static inline void carrier_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(
+        counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+        memory_order_relaxed);
 }
 
 static inline uint64_t carrier_backlog(const struct carrier *carrier)

@@ -9,6 +9,14 @@
  * others could help them.  When no carrier has been awake for some time it
  * tells the client, and sleeps until one is.
  *
+ * It retakes the work of a carrier that it has seen twice in the same foreign
+ * call, if that work waits and no other carrier may take it, or if the call
+ * has lasted for 10 ms (call.c).  A call seen for the first time is looked at
+ * again after 20 us, whatever the interval is; but not twice in a row, or a
+ * thread that makes one short call after the other would keep the monitor
+ * busy.  So a call in the way of others is retaken 20 us and up to an
+ * interval after it began.
+ *
  * It also tells the client of carriers that have been at one task for long,
  * and how long others have waited meanwhile without a carrier to take them.
  * Who that is, and what is to be said, the client knows.  Only what it sees
@@ -51,7 +59,11 @@ static bool is_timer_due(struct pool *pool)
 struct memory {
     uint32_t polls;
     uint64_t looked_ns;
+    bool is_any_left;   /* work for a carrier that could not be had */
+    bool has_young;     /* a carrier was in a call that may be long */
+    bool looks_again;   /* and is looked at for that reason */
     struct {
+        struct call_memory call;
         uint32_t tick;
         uint32_t ran;        /* tasks begun between the last two looks */
         uint64_t held_ns;    /* see struct pool_stuck */
@@ -117,9 +129,10 @@ static bool is_carrier_free(struct pool *pool)
     return atomic_load_explicit(&pool->awake, memory_order_relaxed)
                < pool->parallelism
            && (atomic_load_explicit(&pool->idle, memory_order_relaxed) > 0
-               || pool_carrier_count(pool) < pool->max_carriers);
+               || pool_os_threads(pool) < pool->max_carriers);
 }
 
+/* With the watch lock: the client looks at what OS threads keep. */
 static void tell_stuck(struct pool *pool, struct memory *last,
                        uint64_t elapsed_ns)
 {
@@ -127,13 +140,16 @@ static void tell_stuck(struct pool *pool, struct memory *last,
     unsigned count = pool_carrier_count(pool);
     for (unsigned i = 0; i < count; i++) {
         struct carrier *c = pool_carrier(pool, i);
-        unsigned waiting = shared + bound_waiting(c);
+        /* One that has handed off a call is in nobody's way, but for those
+         * that it alone may run. */
+        unsigned waiting = (call_is_handed(c) ? 0 : shared)
+                           + bound_waiting(c);
         bool is_same = last->carriers[i].ran == 0;
         uint64_t *held_ns = &last->carriers[i].held_ns;
         uint64_t *starved_ns = &last->carriers[i].starved_ns;
         *held_ns = is_same ? *held_ns + elapsed_ns : 0;
         *starved_ns = is_same && waiting ? *starved_ns + elapsed_ns : 0;
-        if (*held_ns >= pool->stuck_ns)
+        if (*held_ns >= pool->stuck_ns && c->is_watched)
             pool->client.stuck(c, &(struct pool_stuck){
                                       .tick = last->carriers[i].tick,
                                       .held_ns = *held_ns,
@@ -199,27 +215,70 @@ static bool is_work_left(struct pool *pool, struct memory *last,
                   < pool->parallelism;
 }
 
-/* True if something had to be done. */
+/* True if a call was handed off. */
+static bool look_at_calls(struct pool *pool, struct memory *last)
+{
+    bool has_retaken = false;
+    unsigned count = pool_carrier_count(pool);
+    last->has_young = false;
+    for (unsigned i = 0; i < count; i++) {
+        enum call_seen seen = call_look(pool_carrier(pool, i),
+                                        &last->carriers[i].call,
+                                        last->looked_ns);
+        last->has_young |= seen == CALL_YOUNG;
+        has_retaken |= seen == CALL_RETAKEN;
+    }
+    return has_retaken;
+}
+
+static bool has_keeper(struct pool *pool)
+{
+    return atomic_load_explicit(&pool->timekeeper, memory_order_relaxed);
+}
+
+/* Without a keeper a timer that is due needs a carrier. */
+static bool is_any_late(struct pool *pool)
+{
+    return atomic_load_explicit(&pool->awake, memory_order_relaxed)
+               < pool->parallelism
+           && !has_keeper(pool) && is_timer_due(pool);
+}
+
+static void tell_client(struct pool *pool, struct memory *last,
+                        uint64_t elapsed_ns)
+{
+    if (pool->stuck_ns == 0)
+        return;
+    os_lock_acquire(&pool->watch);
+    tell_stuck(pool, last, elapsed_ns);
+    os_lock_release(&pool->watch);
+}
+
+/* True if something had to be done, and was. */
 static bool look(struct pool *pool, struct memory *last)
 {
     uint64_t elapsed_ns = note_ticks(pool, last);
-    if (pool->stuck_ns > 0)
-        tell_stuck(pool, last, elapsed_ns);
-    bool needs_carrier = is_work_left(pool, last, elapsed_ns);
+    tell_client(pool, last, elapsed_ns);
+    bool has_retaken = look_at_calls(pool, last);
+    bool needs_carrier = is_work_left(pool, last, elapsed_ns)
+                         || is_any_late(pool);
     bool polled = has_polled(pool, last);
     bool had_events = !polled && poll_instead(pool);
-    bool is_time_kept
-        = (polled && !is_timer_due(pool))
-          || atomic_load_explicit(&pool->timekeeper, memory_order_relaxed);
+    bool is_time_kept = (polled && !is_timer_due(pool)) || has_keeper(pool);
+    bool did = had_events || has_retaken;
+    last->is_any_left = needs_carrier;
     if (!needs_carrier && is_time_kept)
-        return had_events;
+        return did;
     if (atomic_load_explicit(&pool->idle, memory_order_relaxed) > 0)
         kick(pool);
     else if (needs_carrier)
         pool_wake_if_needed(pool);
     else
-        return had_events;
-    return true;
+        return did;
+    /* There is no hurry when none can be had. */
+    return did || !needs_carrier
+           || !atomic_load_explicit(&pool->has_failed_start,
+                                    memory_order_relaxed);
 }
 
 static bool is_quiet(struct pool *pool)
@@ -237,7 +296,7 @@ static void rest(struct pool *pool)
      * of which nothing was seen, no more. */
     atomic_store_explicit(&pool->monitor_sleeps, true, memory_order_seq_cst);
     uint64_t until_ns = pool->client.quiet(pool);
-    if (is_quiet(pool) && carrier_has_poller()
+    if (is_quiet(pool) && carrier_has_poller() && has_keeper(pool)
         && !atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst))
         futex_wait(&pool->monitor_signal, 0, until_ns);
     atomic_store_explicit(&pool->monitor_sleeps, false,
@@ -247,31 +306,42 @@ static void rest(struct pool *pool)
     atomic_store_explicit(&pool->monitor_signal, 0, memory_order_seq_cst);
 }
 
-static uint64_t longest_interval(struct pool *pool)
+static uint64_t longest_interval(struct pool *pool,
+                                 const struct memory *last)
 {
     unsigned awake = atomic_load_explicit(&pool->awake,
                                           memory_order_relaxed);
-    return awake > 0 && awake < pool->parallelism ? INTERVAL_AWAKE_MAX_NS
-                                                  : INTERVAL_MAX_NS;
+    return last->has_young || (awake > 0 && awake < pool->parallelism)
+               ? INTERVAL_AWAKE_MAX_NS
+               : INTERVAL_MAX_NS;
+}
+
+/* How long to wait before the next look. */
+static uint64_t next_wait(struct memory *last, uint64_t interval)
+{
+    last->looks_again = last->has_young && !last->looks_again;
+    return last->looks_again ? INTERVAL_MIN_NS : interval;
 }
 
 static void monitor_main(void *argument)
 {
     struct pool *pool = argument;
-    uint64_t interval = INTERVAL_MIN_NS;
+    uint64_t interval = INTERVAL_MIN_NS, wait_ns = INTERVAL_MIN_NS;
     unsigned quiet_looks = 0;
     struct memory last = {.looked_ns = clock_now_ns()};
     while (!atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst)) {
-        futex_wait(&pool->monitor_signal, 0, clock_now_ns() + interval);
+        futex_wait(&pool->monitor_signal, 0, clock_now_ns() + wait_ns);
         if (look(pool, &last))
             interval = INTERVAL_MIN_NS;
-        else if ((interval *= 2) > longest_interval(pool))
-            interval = longest_interval(pool);
-        quiet_looks = is_quiet(pool) ? quiet_looks + 1 : 0;
+        else if ((interval *= 2) > longest_interval(pool, &last))
+            interval = longest_interval(pool, &last);
+        wait_ns = next_wait(&last, interval);
+        quiet_looks = is_quiet(pool) && !last.is_any_left ? quiet_looks + 1
+                                                          : 0;
         if (quiet_looks > QUIET_LOOKS_MAX) {
             rest(pool);
             quiet_looks = 0;
-            interval = INTERVAL_MIN_NS;
+            interval = wait_ns = INTERVAL_MIN_NS;
         }
     }
 }

@@ -60,6 +60,19 @@
 
 /* ---- Waking ------------------------------------------------------------- */
 
+bool pool_take_off_idle(struct carrier *c)
+{
+    struct carrier **link = &c->pool->idle_first;
+    if (!c->is_idle)
+        return false;
+    while (*link != c)
+        link = &(*link)->next_idle;
+    *link = c->next_idle;
+    c->is_idle = false;
+    atomic_fetch_sub_explicit(&c->pool->idle, 1, memory_order_relaxed);
+    return true;
+}
+
 /* Takes the carrier that slept last off the list.  Under the lock. */
 static struct carrier *take_idle(struct pool *pool)
 {
@@ -195,7 +208,7 @@ static void wake_for_one_more(struct pool *pool, struct carrier *self)
 void pool_submit(struct pool *pool, struct task *task)
 {
     struct carrier *self = carrier_self();
-    if (!self || self->pool != pool) {
+    if (!self || self->submits_to != pool) {
         submit_outside(pool, task);
         return;
     }
@@ -206,7 +219,8 @@ void pool_submit(struct pool *pool, struct task *task)
 void pool_submit_forked(struct pool *pool, struct task *task)
 {
     struct carrier *self = carrier_self();
-    if (!self || self->pool != pool || !deque_push(&self->forked, task)) {
+    if (!self || self->submits_to != pool
+        || !deque_push(&self->forked, task)) {
         submit_outside(pool, task);
         return;
     }
@@ -216,7 +230,7 @@ void pool_submit_forked(struct pool *pool, struct task *task)
 void pool_submit_next(struct pool *pool, struct task *task)
 {
     struct carrier *self = carrier_self();
-    if (!self || self->pool != pool) {
+    if (!self || self->submits_to != pool) {
         submit_outside(pool, task);
         return;
     }
@@ -256,7 +270,7 @@ void pool_submit_near(struct carrier *carrier, struct task *task)
     leave(pool, is_visitor);
 }
 
-/* The other half of the agreement is in carrier.c, keep_time. */
+/* The other half of the agreement is in sleep.c, keep_time. */
 void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns)
 {
     /* Orders the arming of the timer before the look at the timekeeper;
@@ -273,75 +287,6 @@ void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns)
 
 /* ---- Life --------------------------------------------------------------- */
 
-/* A number and an object for one more carrier, or NULL. */
-static struct carrier *new_carrier(struct pool *pool)
-{
-    struct carrier *c = memory_alloc_aligned(CACHE_LINE, sizeof *c);
-    if (!c)
-        return NULL;
-    memset(c, 0, sizeof *c);
-    c->pool = pool;
-    c->random = (uintptr_t)c ^ clock_now_ns();
-    if (deque_init(&c->queue) == 0) {
-        if (deque_init(&c->forked) == 0)
-            return c;
-        deque_destroy(&c->queue);
-    }
-    memory_free(c);
-    return NULL;
-}
-
-static void free_carrier(struct carrier *c)
-{
-    deque_destroy(&c->queue);
-    deque_destroy(&c->forked);
-    memory_free(c);
-}
-
-/* Starts a carrier that is searching and awake: the caller has counted it.
- * 0, ENOMEM, or EAGAIN: there are max_carriers, or no OS thread. */
-int pool_start_carrier(struct pool *pool)
-{
-    struct carrier *c = new_carrier(pool);
-    if (!c)
-        return ENOMEM;
-    c->is_searching = true;
-    os_lock_acquire(&pool->lock);
-    uint32_t number = atomic_load_explicit(&pool->count,
-                                           memory_order_relaxed);
-    int err = EAGAIN;
-    if (number < pool->max_carriers && !pool->is_stopping) {
-        c->number = number;
-        err = os_thread_start(&c->os_thread, pool->name, carrier_main, c);
-    }
-    if (err == 0) {
-        /* Publish the carrier; pair with pool_carrier and pool_has_work. */
-        atomic_store_explicit(&pool->carriers[number], c,
-                              memory_order_release);
-        atomic_store_explicit(&pool->count, number + 1,
-                              memory_order_release);
-    }
-    os_lock_release(&pool->lock);
-    if (err != 0)
-        free_carrier(c);
-    return err;
-}
-
-int pool_start_all(struct pool *pool)
-{
-    int err = 0;
-    while (err == 0 && pool->count < pool->parallelism) {
-        atomic_fetch_add_explicit(&pool->awake, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&pool->searching, 1, memory_order_seq_cst);
-        err = pool_start_carrier(pool);
-    }
-    if (err != 0) {
-        atomic_fetch_sub_explicit(&pool->searching, 1, memory_order_seq_cst);
-        leave_place(pool);
-    }
-    return err;
-}
-
 int pool_create(struct pool **result, const struct pool_attr *attr)
 {
     struct pool *pool = memory_alloc_aligned(CACHE_LINE, sizeof *pool);
@@ -354,6 +299,8 @@ int pool_create(struct pool **result, const struct pool_attr *attr)
     pool->parallelism = attr->parallelism;
     pool->max_carriers = attr->max_carriers;
     pool->stuck_ns = attr->stuck_ns;
+    pool->idle_ns = attr->idle_ns;
+    call_init_slots(pool);
     /* Its owner learns of the pool before its first carrier does. */
     *result = pool;
     atomic_store_explicit(&pool->awake, 1, memory_order_relaxed);
@@ -379,11 +326,7 @@ static void stop_carriers(struct pool *pool)
      * thread-locals. */
     if (pool->has_monitor)
         monitor_stop(pool);
-    uint32_t count = pool->count;
-    for (uint32_t i = 0; i < count; i++)
-        carrier_signal(pool_carrier(pool, i));
-    for (uint32_t i = 0; i < count; i++)
-        os_thread_join(&pool_carrier(pool, i)->os_thread);
+    spare_join_all(pool);
 }
 
 void pool_destroy(struct pool *pool)
@@ -391,7 +334,7 @@ void pool_destroy(struct pool *pool)
     wait_for_visitors(pool);
     stop_carriers(pool);
     for (uint32_t i = 0; i < pool->count; i++)
-        free_carrier(pool_carrier(pool, i));
+        spare_free(pool_carrier(pool, i));
     memory_free(pool);
 }
 
@@ -402,11 +345,18 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats)
     *stats = (struct pool_stats){
         .submissions = atomic_load_explicit(&pool->submitted,
                                             memory_order_relaxed),
-        .carriers = atomic_load_explicit(&pool->count, memory_order_acquire),
+        .retaken = atomic_load_explicit(&pool->retaken,
+                                        memory_order_relaxed),
+        .carriers = pool_os_threads(pool),
         .carriers_active = atomic_load_explicit(&pool->awake,
                                                 memory_order_relaxed),
     };
-    for (unsigned i = 0; i < stats->carriers; i++) {
+    os_lock_acquire(&pool->lock);
+    stats->started = pool->started;
+    stats->ended = pool->ended;
+    os_lock_release(&pool->lock);
+    unsigned count = pool_carrier_count(pool);
+    for (unsigned i = 0; i < count; i++) {
         struct carrier *c = pool_carrier(pool, i);
         stats->steals += atomic_load_explicit(&c->steals,
                                               memory_order_relaxed);
@@ -414,22 +364,57 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats)
                                               memory_order_relaxed);
         stats->blockings += atomic_load_explicit(&c->blockings,
                                                  memory_order_relaxed);
+        stats->handed_off += atomic_load_explicit(&c->handed_off,
+                                                  memory_order_relaxed);
     }
 }
 
-bool pool_is_quiet(struct pool *pool, uint64_t *runs)
+/* Acquire: what a carrier did before it was counted. */
+static uint64_t sum_of_ticks(struct pool *pool)
 {
-    /* The lock acquires what those did who went idle under it.  Ticks are
-     * read before awake, and acquired, because one who comes back from
-     * blocking counts as awake first: see carrier_block_end. */
-    os_lock_acquire(&pool->lock);
-    *runs = 0;
+    uint64_t sum = 0;
     unsigned count = pool_carrier_count(pool);
     for (unsigned i = 0; i < count; i++)
-        *runs += atomic_load_explicit(&pool_carrier(pool, i)->tick,
-                                      memory_order_acquire);
-    bool is_quiet = atomic_load_explicit(&pool->awake, memory_order_relaxed)
-                    == 0;
+        sum += atomic_load_explicit(&pool_carrier(pool, i)->tick,
+                                    memory_order_acquire);
+    return sum;
+}
+
+static bool is_any_in_call(struct pool *pool)
+{
+    unsigned count = pool_carrier_count(pool);
+    for (unsigned i = 0; i < count; i++)
+        if (call_is_handed(pool_carrier(pool, i)))
+            return true;
+    return false;
+}
+
+/*
+ * The lock acquires what those did who went idle under it.
+ *
+ *     who looks              who comes back       who hands off a call
+ *     1. ticks, acquired     1. awake++           1. the state of the call
+ *     2. awake               2. tick++            2. awake--
+ *     3. states of calls     3. the state
+ *     4. ticks, the same?
+ *
+ * Claim: if so, then at 2 nobody ran, nor was in a call.  Who was in a call
+ * at 2 has left the count by 2 (else awake is not 0), so 3 sees its state, or
+ * that it has come back since: then 4 sees its tick, which 1 has not seen,
+ * for otherwise 2 would have seen it awake.  And so on, if it has begun
+ * another call since.
+ *
+ * Ticks come before awake for the caller's sake too: who compares two looks
+ * must see the tick of one who has come back from a pinned wait.
+ */
+bool pool_is_quiet(struct pool *pool, uint64_t *runs)
+{
+    os_lock_acquire(&pool->lock);
+    *runs = sum_of_ticks(pool);
+    /* Acquire: before the states. */
+    bool is_quiet = atomic_load_explicit(&pool->awake, memory_order_acquire)
+                        == 0
+                    && !is_any_in_call(pool) && sum_of_ticks(pool) == *runs;
     os_lock_release(&pool->lock);
     return is_quiet;
 }
@@ -441,8 +426,14 @@ void pool_wake_monitor(struct pool *pool)
 
 unsigned pool_carrier_count(struct pool *pool)
 {
-    /* Pairs with the release in pool_start_carrier. */
+    /* Pairs with the release in spare.c, publish. */
     return atomic_load_explicit(&pool->count, memory_order_acquire);
+}
+
+unsigned pool_os_threads(struct pool *pool)
+{
+    /* Relaxed: at some instant it is or was so. */
+    return atomic_load_explicit(&pool->alive, memory_order_relaxed);
 }
 
 void *pool_owner(struct pool *pool)
@@ -457,7 +448,7 @@ unsigned pool_parallelism(struct pool *pool)
 
 struct carrier *pool_carrier(struct pool *pool, unsigned number)
 {
-    /* Pairs with the release in pool_start_carrier. */
+    /* Pairs with the release in spare.c, publish. */
     return atomic_load_explicit(&pool->carriers[number],
                                 memory_order_acquire);
 }

@@ -50,7 +50,11 @@ struct pool_client {
      * is about to sleep until one is.  On the monitor's OS thread.  Returns
      * when to look again if none is until then; CLOCK_NEVER. */
     uint64_t (*quiet)(struct pool *pool);
-    /* On each carrier's OS thread, first and last thing. */
+    /* Whether the carrier's OS thread may end: no task is, or will be, for
+     * this carrier only.  Called by it, perhaps under a lock. */
+    bool (*may_retire)(struct carrier *carrier);
+    /* On each carrier's OS thread, first and last thing.  A carrier may
+     * enter again, with another OS thread, when it has left. */
     void (*carrier_enter)(struct carrier *carrier);
     void (*carrier_leave)(struct carrier *carrier);
 };
@@ -60,12 +64,19 @@ struct pool_attr {
     unsigned parallelism;
     unsigned max_carriers;
     uint64_t stuck_ns; /* when the client is told; 0: never */
+    uint64_t idle_ns;  /* how long a carrier sleeps before its OS thread ends,
+                          if there are more than parallelism, not counting
+                          those that are blocked; 0: for ever */
     const struct pool_client *client;
     void *owner;
 };
 
 struct pool_stats {
-    uint64_t steals, submissions, sleeps, blockings;
+    uint64_t steals, submissions, sleeps;
+    uint64_t blockings;           /* times that a carrier left its place by
+                                     itself: for calls, and pinned waits */
+    uint64_t handed_off, retaken; /* calls: by the carrier, the monitor */
+    uint64_t started, ended;      /* OS threads of carriers */
     unsigned carriers, carriers_active;
 };
 
@@ -107,11 +118,12 @@ void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns);
 
 void pool_get_stats(struct pool *pool, struct pool_stats *stats);
 unsigned pool_carrier_count(struct pool *pool); /* it only grows */
+unsigned pool_os_threads(struct pool *pool);    /* of carriers, now */
 
-/* Whether no carrier is awake; and a number that changes when one runs a
- * task, or comes back from blocking.  If both are as they were no carrier has
- * done anything between the two calls.  What carriers did before, they do
- * not do any more, and the caller sees. */
+/* Whether no carrier is awake or in a call; and a number that changes when
+ * one runs a task, or comes back from blocking.  If both are as they were no
+ * carrier has done anything between the two calls.  What carriers did
+ * before, they do not do any more, and the caller sees. */
 bool pool_is_quiet(struct pool *pool, uint64_t *runs);
 
 /* Has the monitor look again before it sleeps, if it does. */
@@ -145,10 +157,37 @@ void carrier_requeue(struct carrier *carrier, struct task *task);
  * tasks: the carrier counts as awake from here on. */
 void carrier_awake(struct carrier *carrier);
 
-/* The calling carrier is about to block in the kernel, and is back.  A
- * spare carrier takes its place meanwhile, within max_carriers.  They
- * nest. */
+/* The calling carrier is about to wait in the kernel with a pinned thread,
+ * and is back.  A spare carrier takes its place meanwhile, within
+ * max_carriers.  They nest, and may take place within a call. */
 void carrier_block_begin(struct carrier *carrier);
 void carrier_block_end(struct carrier *carrier);
+
+/* ---- Foreign calls, see call.c ------------------------------------------ */
+
+/* Slots for calls that are handed off.  Whether there are any at all; takes
+ * one, if one is free; gives it back: a full fence, so the caller may look
+ * then who has announced before that he waits for one. */
+bool pool_has_slots(const struct pool *pool);
+bool pool_take_slot(struct pool *pool);
+void pool_give_slot(struct pool *pool);
+
+/* The task of the calling carrier is about to call what may block, and stays
+ * where it is.  The task last handed out is still the carrier's.
+ *
+ *   enter   the call may be short: the monitor hands off if it lasts.  False,
+ *           and nothing has happened: to be made as one that blocks
+ *   block   it will block, and has a slot: others take over at once
+ *   stay    there are no slots, or this one lies within another one: it is a
+ *           part of the task's time, or of that call
+ *   leave   it is over.  True: it was handed off, and the caller gives the
+ *           slot back */
+bool carrier_call_enter(struct carrier *carrier);
+void carrier_call_block(struct carrier *carrier);
+void carrier_call_stay(struct carrier *carrier);
+bool carrier_call_leave(struct carrier *carrier);
+
+/* Those of the carrier that have not ended. */
+unsigned carrier_calls(const struct carrier *carrier);
 
 #endif

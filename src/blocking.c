@@ -1,8 +1,27 @@
 /*
  * blocking.c - calls that block the OS thread, made where they stand.
  *
- * A thread in such a call is pinned: should it wait inside, in a callback
- * perhaps, it waits on this OS thread.
+ * What carriers do about them is in carrier/call.c; here is who may make
+ * such a call, and the queue of those who wait for a slot.
+ *
+ * A thread in a call is pinned: should it wait inside, in a callback
+ * perhaps, it waits on this OS thread.  It waits for its slot before that,
+ * unmounted, and may find itself on another carrier then.
+ *
+ * Slots are first come first served.  Who waits and who gives one back look
+ * at each other's word after a full fence, so one sees the other:
+ *
+ *     who waits, under the lock       who gives back
+ *     1. waiting++                    1. slots++
+ *     2. full fence                   2. full fence
+ *     3. takes a slot, else           3. waiting > 0?
+ *        is put into the list            under the lock: takes a slot for
+ *                                        the first in the list
+ *
+ * A thread that waits for a slot is no reason to think that all is well:
+ * those in calls are, while they are (pool_is_quiet).  If they all wait
+ * inside their calls for threads that wait for slots, that is a deadlock,
+ * and told.
  */
 #include "blocking.h"
 
@@ -12,41 +31,172 @@
 
 #include "carrier/pool.h"
 #include "local.h"
+#include "scheduler.h"
+#include "waitlist.h"
+
+/* ---- Slots -------------------------------------------------------------- */
+
+/* Relaxed: the fence of who has just given a slot orders it; for who takes
+ * one it is a matter of manners. */
+static bool is_awaited(const struct slot_queue *q)
+{
+    return atomic_load_explicit(&q->waiting, memory_order_relaxed) > 0;
+}
+
+/* seq_cst: see the head of the file. */
+static void count_waiting(struct slot_queue *q, uint32_t change)
+{
+    atomic_fetch_add_explicit(&q->waiting, change, memory_order_seq_cst);
+    fence_after_rmw();
+}
+
+/* True: it has a slot. */
+static bool take_or_join(struct vthread_scheduler *s, struct thread *self)
+{
+    struct slot_queue *q = &s->slots;
+    os_lock_acquire(&q->lock);
+    count_waiting(q, 1);
+    bool takes = waitlist_is_empty(&q->list) && pool_take_slot(s->pool);
+    if (takes) {
+        count_waiting(q, -1u);
+    } else {
+        q->list.kind = WAIT_SLOT;
+        waitlist_append(&q->list, self);
+    }
+    os_lock_release(&q->lock);
+    return takes;
+}
+
+static bool leave_queue(struct slot_queue *q, struct thread *self)
+{
+    os_lock_acquire(&q->lock);
+    bool was_there = waitlist_remove(&q->list, self);
+    if (was_there)
+        count_waiting(q, -1u);
+    os_lock_release(&q->lock);
+    return was_there;
+}
+
+static int wait_for_slot(struct vthread_scheduler *s, struct thread *self,
+                         uint64_t deadline_ns)
+{
+    if (deadline_ns == 0)
+        return EAGAIN;
+    if (take_or_join(s, self))
+        return 0;
+    /* Relaxed: a statistic. */
+    atomic_fetch_add_explicit(&s->slot_waits, 1, memory_order_relaxed);
+    int err = thread_wait(self, deadline_ns, true);
+    if (err == 0 || leave_queue(&s->slots, self))
+        return err;
+    thread_wait_out(self, err);
+    return 0;
+}
+
+/* A thread for which a slot has been taken; NULL: none waits, or no slot is
+ * free. */
+static struct thread *serve_first(struct vthread_scheduler *s)
+{
+    struct slot_queue *q = &s->slots;
+    struct thread *t = NULL;
+    os_lock_acquire(&q->lock);
+    if (!waitlist_is_empty(&q->list) && pool_take_slot(s->pool)) {
+        t = waitlist_take_first(&q->list);
+        count_waiting(q, -1u);
+    }
+    os_lock_release(&q->lock);
+    return t;
+}
+
+static void give_slot(struct vthread_scheduler *s)
+{
+    struct thread *t;
+    pool_give_slot(s->pool);
+    while (is_awaited(&s->slots) && (t = serve_first(s)) != NULL)
+        thread_wake(t);
+}
+
+/* ---- The bracket -------------------------------------------------------- */
+
+/* With a slot, unless there are none at all. */
+__attribute__((noinline)) static int begin_long(struct blocking *blocking,
+                                                uint64_t deadline_ns)
+{
+    struct thread *self = blocking->self;
+    struct vthread_scheduler *s = local_self()->scheduler;
+    if (carrier_calls(blocking->carrier) > 0 || !pool_has_slots(s->pool)) {
+        self->continuation.pins++;
+        carrier_call_stay(blocking->carrier);
+        return 0;
+    }
+    if (is_awaited(&s->slots) || !pool_take_slot(s->pool)) {
+        int err = wait_for_slot(s, self, deadline_ns);
+        if (err != 0)
+            return err;
+        blocking->carrier = local_self()->carrier;
+    }
+    self->continuation.pins++;
+    carrier_call_block(blocking->carrier);
+    return 0;
+}
 
 int blocking_begin(struct blocking *blocking, enum blocking_kind kind,
                    uint64_t deadline_ns)
 {
-    (void)kind;
-    (void)deadline_ns;
-    *blocking = (struct blocking){.self = thread_self()};
-    if (!blocking->self)
+    struct thread *self = local_thread_self();
+    *blocking = (struct blocking){.self = self, .carrier = NULL};
+    if (unlikely(!self))
         return ENOMEM;
-    if (!vthread_is_virtual())
+    /* Relaxed: what it is never changes. */
+    if (atomic_load_explicit(&self->word, memory_order_relaxed)
+        & THREAD_PLATFORM)
         return 0;
-    int err = vthread_pin();
-    if (err != 0)
-        return err;
+    if (unlikely(self->continuation.pins == UINT16_MAX))
+        return EAGAIN;
     blocking->carrier = local_self()->carrier;
-    carrier_block_begin(blocking->carrier);
-    return 0;
+    if (likely(kind == BLOCKING_SHORT
+               && carrier_call_enter(blocking->carrier))) {
+        self->continuation.pins++;
+        return 0;
+    }
+    return begin_long(blocking, deadline_ns);
+}
+
+/* It was handed off. */
+__attribute__((noinline)) static void come_back(struct blocking *blocking)
+{
+    int saved = errno;
+    blocking->was_handed_off = true;
+    give_slot(local_self()->scheduler);
+    errno = saved;
 }
 
 void blocking_end(struct blocking *blocking)
 {
     if (!blocking->carrier)
         return;
-    int saved = errno;
-    carrier_block_end(blocking->carrier);
-    vthread_unpin();
-    errno = saved;
+    bool was_handed_off = carrier_call_leave(blocking->carrier);
+    blocking->self->continuation.pins--;
+    if (unlikely(was_handed_off))
+        come_back(blocking);
 }
 
-int vthread_block(void *(*fn)(void *), void *arg, void **result)
+void blocking_abandon(struct thread *self)
+{
+    struct carrier *carrier = local_self()->carrier;
+    while (carrier_calls(carrier) > 0)
+        blocking_end(&(struct blocking){.self = self, .carrier = carrier});
+}
+
+/* ---- Functions ---------------------------------------------------------- */
+
+int vthread_block_until(void *(*fn)(void *), void *arg, void **result,
+                        uint64_t deadline_ns)
 {
     if (!fn)
         return EINVAL;
     struct blocking blocking;
-    int err = blocking_begin(&blocking, BLOCKING_LONG, VTHREAD_NEVER);
+    int err = blocking_begin(&blocking, BLOCKING_LONG, deadline_ns);
     if (err != 0)
         return err;
     void *value = fn(arg);
@@ -54,4 +204,9 @@ int vthread_block(void *(*fn)(void *), void *arg, void **result)
     if (result)
         *result = value;
     return 0;
+}
+
+int vthread_block(void *(*fn)(void *), void *arg, void **result)
+{
+    return vthread_block_until(fn, arg, result, VTHREAD_NEVER);
 }

@@ -2,11 +2,12 @@
  * blocking.h - the bracket around a call that may block the OS thread.
  *
  * The virtual thread stays mounted, and its OS thread makes the call; what
- * else the carrier has to do is done by others meanwhile.
+ * else the carrier has to do is done by others meanwhile.  Brackets nest.
  */
 #ifndef BLOCKING_H
 #define BLOCKING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "thread.h"
@@ -19,15 +20,28 @@ enum blocking_kind {
 struct blocking {
     struct thread *self;
     struct carrier *carrier; /* NULL: on a platform thread */
+    bool was_handed_off;     /* set by blocking_end: others took over, at
+                                once or because it lasted */
 };
 
-/* Begins a call that may block; the caller then makes it, without leaving
- * its OS thread.  deadline_ns is for what must be waited for before.
- * 0; ENOMEM, and there must be neither call nor blocking_end. */
+/*
+ * Begins a call that may block; the caller then makes it, without leaving
+ * its OS thread.  At most max_carriers - parallelism such calls keep others
+ * from nothing at the same time; there are as many slots.  Who finds none
+ * waits for one, first come first served, until deadline_ns; 0: not at all.
+ * A short call needs one too when there are few.
+ *
+ * 0; else there must be neither call nor blocking_end: ENOMEM; EAGAIN: it is
+ * pinned too often, or there is no slot and the deadline is 0; ETIMEDOUT,
+ * ECANCELED while waiting for a slot.
+ */
 int blocking_begin(struct blocking *blocking, enum blocking_kind kind,
                    uint64_t deadline_ns);
 
 /* Ends it.  Keeps errno. */
 void blocking_end(struct blocking *blocking);
+
+/* The calling thread leaves all calls that it is in: it ends there. */
+void blocking_abandon(struct thread *self);
 
 #endif

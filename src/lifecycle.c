@@ -26,6 +26,7 @@
 #include <pthread.h>
 
 #include "cancel.h"
+#include "blocking.h"
 #include "carrier/pool.h"
 #include "cleanup.h"
 #include "continuation/continuation.h"
@@ -68,6 +69,8 @@ static void end(struct thread *self, void *result)
 void running_ended(struct local *here, struct thread *t)
 {
     uint64_t word = atomic_load_explicit(&t->word, memory_order_acquire);
+    if (unlikely(word & THREAD_COUNTED))
+        running_unbind(t);
     if (word & (THREAD_DETACHED | THREAD_CHILD)) {
         void *child = word & THREAD_CHILD ? t->argument : NULL;
         destroy(t);
@@ -110,6 +113,8 @@ void thread_finish(struct thread *self)
 _Noreturn void vthread_exit(void *result)
 {
     struct thread *self = local_thread(local_self());
+    if (vthread_is_virtual())
+        blocking_abandon(self);
     if (self) {
         once_abandon(self);
         thread_finish(self);

@@ -27,6 +27,11 @@ void running_requeue(struct local *here, struct thread *t);
 /* To another carrier than the last, as VTHREAD_MIGRATE=always asks. */
 void running_migrate(struct vthread_scheduler *s, struct thread *t);
 
+/* From now on only the calling carrier runs the thread, and does not end
+ * meanwhile; it does so no more. */
+void running_bind(struct local *here, struct thread *t);
+void running_unbind(struct thread *t);
+
 /* The thread has left its stack for good. */
 void running_ended(struct local *here, struct thread *t);
 

@@ -7,6 +7,8 @@
  * default scheduler finds it closing, not gone; what such a call has just
  * added to created_outside, and will take back, is not lost.
  *
+ * What the pool asks of a scheduler is in station.c.
+ *
  * How many threads live is known as a sum of counters that each have one
  * writer; nobody needs it but statistics and shutdown, which looks again
  * and again with growing pauses.
@@ -14,13 +16,10 @@
 #include "scheduler.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include <vthread.h>
 
-#include "carrier_local.h"
 #include "deadlock.h"
-#include "descriptor.h"
 #include "describe.h"
 #include "local.h"
 #include "platform/clock.h"
@@ -34,9 +33,6 @@
 #include "settings.h"
 #include "thread.h"
 
-#define EXPIRE_BATCH 256
-#define OTHERS_SLACK_NS 200000
-
 static struct os_lock lock;
 static struct vthread_scheduler *_Atomic schedulers[SCHEDULERS_MAX + 1];
 static struct vthread_scheduler *memory_of[SCHEDULERS_MAX + 1]; /* L */
@@ -48,120 +44,6 @@ struct vthread_scheduler *scheduler_at(uint8_t number)
     /* Relaxed: who asks has a thread of it, so it was published to it. */
     return atomic_load_explicit(&schedulers[number], memory_order_relaxed);
 }
-
-/* ---- What the pool asks for --------------------------------------------- */
-
-static void resubmit_all(struct task *task)
-{
-    while (task) {
-        struct task *next = task->next;
-        thread_resubmit((struct thread *)task);
-        task = next;
-    }
-}
-
-/* A wheel is best expired by its own carrier, which has the threads in its
- * cache.  One that is awake does that before OTHERS_SLACK_NS have passed;
- * others see to it if it is busy with a thread, or has come from sleep. */
-static void expire(struct vthread_scheduler *s, struct station *own,
-                   uint64_t slack_ns)
-{
-    uint64_t now_ns = 0;
-    unsigned count = pool_carrier_count(s->pool);
-    for (unsigned i = 0; i < count; i++) {
-        struct station *station = scheduler_station(s, i);
-        uint64_t next_ns = station ? wheel_next_ns(&station->wheel)
-                                   : CLOCK_NEVER;
-        if (next_ns == CLOCK_NEVER)
-            continue;
-        if (now_ns == 0)
-            now_ns = clock_now_ns();
-        if (next_ns <= now_ns - (station == own ? 0 : slack_ns))
-            resubmit_all(wheel_expire(&station->wheel, now_ns,
-                                      EXPIRE_BATCH));
-    }
-}
-
-static void poll_events(struct carrier *carrier, uint64_t deadline_ns)
-{
-    if (deadline_ns > 0 || descriptor_any())
-        descriptor_poll(deadline_ns);
-    expire(pool_owner(carrier_pool(carrier)), local_self()->station,
-           deadline_ns > 0 ? 0 : OTHERS_SLACK_NS);
-}
-
-static bool poll_for_all(void)
-{
-    return descriptor_any() && descriptor_poll(0) > 0;
-}
-
-void scheduler_poll_returned(void)
-{
-    struct carrier *carrier = local_self()->carrier;
-    if (carrier)
-        carrier_awake(carrier);
-}
-
-static void interrupt_poll(struct carrier *carrier)
-{
-    (void)carrier;
-    poller_interrupt();
-}
-
-static uint64_t next_deadline(struct pool *pool)
-{
-    struct vthread_scheduler *s = pool_owner(pool);
-    uint64_t earliest = CLOCK_NEVER;
-    unsigned count = pool_carrier_count(pool);
-    for (unsigned i = 0; i < count; i++) {
-        /* A carrier that is just starting has none yet, and no timers. */
-        struct station *station = scheduler_station(s, i);
-        if (station && wheel_next_ns(&station->wheel) < earliest)
-            earliest = wheel_next_ns(&station->wheel);
-    }
-    return earliest;
-}
-
-static void carrier_enter(struct carrier *carrier)
-{
-    struct vthread_scheduler *s = pool_owner(carrier_pool(carrier));
-    unsigned number = carrier_number(carrier);
-    struct station *station = &s->stations[number];
-    continuation_thread_enter();
-    run_stack_thread_enter();
-    thread_table_enter();
-    wheel_init(&station->wheel, (uint8_t)number, clock_now_ns());
-    *local_self() = (struct local){
-        .carrier = carrier,
-        .scheduler = s,
-        .station = station,
-    };
-    station->local = local_self();
-    /* Publishes the station; pairs with scheduler_station. */
-    atomic_store_explicit(&station->counts, continuation_counts_self(),
-                          memory_order_release);
-}
-
-static void carrier_leave(struct carrier *carrier)
-{
-    (void)carrier;
-    carrier_local_leave();
-    thread_table_leave();
-    run_stack_thread_leave();
-    continuation_thread_leave();
-}
-
-static const struct pool_client client = {
-    .work = running_work,
-    .poll = poll_events,
-    .poll_events = poll_for_all,
-    .poll_interrupt = interrupt_poll,
-    .next_deadline = next_deadline,
-    .stuck = hog_look,
-    .quiet = deadlock_look,
-    .carrier_enter = carrier_enter,
-    .carrier_leave = carrier_leave,
-};
 
 /* ---- Counting ----------------------------------------------------------- */
 
@@ -189,25 +71,6 @@ void scheduler_thread_ends(struct station *station)
     station_count(&station->ended);
 }
 
-static uint64_t read_count(const _Atomic uint64_t *counter)
-{
-    /* Acquire: what is counted has been done when the count is seen. */
-    return atomic_load_explicit(counter, memory_order_acquire);
-}
-
-static void add_station(vthread_scheduler_stats_t *stats,
-                        const struct station *station)
-{
-    stats->created += read_count(&station->created);
-    stats->pinned_parks += read_count(&station->pinned_parks);
-    stats->mounts += read_count(&station->counts->mounts);
-    stats->freezes += read_count(&station->counts->freezes);
-    stats->frozen_bytes += read_count(&station->counts->frozen_bytes);
-    stats->home_waits += read_count(&station->counts->home_waits);
-    stats->homes_held += read_count(&station->homes_held);
-    stats->hogs += read_count(&station->hogs);
-}
-
 int vthread_scheduler_stats(vthread_scheduler_t *s,
                             vthread_scheduler_stats_t *stats)
 {
@@ -220,6 +83,12 @@ int vthread_scheduler_stats(vthread_scheduler_t *s,
         .steals = pool.steals,
         .submissions = pool.submissions,
         .sleeps = pool.sleeps,
+        .calls_handed_off = pool.handed_off,
+        .calls_retaken = pool.retaken,
+        .slot_waits = atomic_load_explicit(&s->slot_waits,
+                                           memory_order_relaxed),
+        .carriers_started = pool.started,
+        .carriers_ended = pool.ended,
         .carriers = pool.carriers,
         .carriers_active = pool.carriers_active,
     };
@@ -231,12 +100,14 @@ int vthread_scheduler_stats(vthread_scheduler_t *s,
     uint64_t ended = 0;
     for (unsigned i = 0; i < count; i++)
         if ((station = scheduler_station(s, i)) != NULL)
-            ended += read_count(&station->ended);
+            ended += station_read(&station->ended);
     count = pool_carrier_count(s->pool);
+    os_lock_acquire(&s->counts_lock);
     for (unsigned i = 0; i < count; i++)
         if ((station = scheduler_station(s, i)) != NULL)
-            add_station(stats, station);
-    stats->created += read_count(&s->created_outside);
+            station_add(station, stats);
+    os_lock_release(&s->counts_lock);
+    stats->created += station_read(&s->created_outside);
     stats->threads = stats->created - ended;
     return 0;
 }
@@ -324,24 +195,12 @@ static struct vthread_scheduler *new_scheduler(void)
     return s;
 }
 
-/* Its carrier has ended: as many threads have ended here as came from
- * elsewhere, or the other way round.  The sum over all is zero. */
-static void close_station(struct vthread_scheduler *s,
-                          struct station *station)
-{
-    atomic_fetch_add_explicit(&s->created_outside,
-                              read_count(&station->created)
-                                  - read_count(&station->ended),
-                              memory_order_relaxed);
-    *station = (struct station){.counts = NULL};
-}
-
 /* Its carriers have ended; under the lock. */
 static void retire(struct vthread_scheduler *s)
 {
     for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++)
         if (scheduler_station(s, i))
-            close_station(s, &s->stations[i]);
+            station_close(s, &s->stations[i]);
     schedulers[s->number] = NULL;
 }
 
@@ -351,7 +210,8 @@ static int create(struct vthread_scheduler **result,
     struct pool_attr limits = {
         .name = attr->name ? attr->name : "vthread",
         .stuck_ns = settings_get()->hog_ms * VTHREAD_MS,
-        .client = &client,
+        .idle_ns = settings_get()->idle_ms * VTHREAD_MS,
+        .client = &station_client,
     };
     get_limits(attr, &limits);
     int err = start_engine(limits.parallelism);
@@ -362,6 +222,7 @@ static int create(struct vthread_scheduler **result,
         return ENOMEM;
     limits.owner = s;
     schedulers[s->number] = s;
+    s->slot_waits = 0;
     err = pool_create(&s->pool, &limits);
     if (err == 0 && settings_get()->migrate_always)
         (void)pool_start_all(s->pool);
@@ -500,7 +361,7 @@ bool scheduler_are_all_quiet(uint64_t *runs, unsigned *os_threads)
         if (!pool_is_quiet(s->pool, &runs_here))
             return false;
         *runs += runs_here;
-        *os_threads += pool_carrier_count(s->pool) + 1;
+        *os_threads += pool_os_threads(s->pool) + 1;
     }
     /* Relaxed: under the lock it does not go. */
     return atomic_load_explicit(&default_scheduler, memory_order_relaxed);

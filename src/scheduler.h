@@ -14,20 +14,37 @@
 #include "carrier/pool.h"
 #include "continuation/continuation.h"
 #include "hog.h"
+#include "platform/futex.h"
 #include "timer.h"
+#include "waitlist.h"
 
 #define SCHEDULERS_MAX 255
 
 /* What a carrier keeps for the threads it runs.  Counters are written by the
- * carrier only, and read by statistics. */
+ * carrier only, and read by statistics.  It outlives the carrier's OS threads,
+ * of which there may be one after the other. */
 struct station {
     struct wheel wheel;
-    struct continuation_counts *_Atomic counts; /* A: NULL: not open yet */
+    struct continuation_counts *_Atomic counts; /* A, read and changed under
+                                       the scheduler's counts_lock: those of
+                                       the OS thread, or `past`; NULL: not
+                                       open yet */
+    struct continuation_counts past; /* O: of its former OS threads */
+    _Atomic uint32_t bound;          /* A: threads that it alone may run */
     _Atomic uint64_t created, ended, pinned_parks;
     /* The monitor's, and written by it only, but for: */
-    const struct local *local;          /* I: the carrier's */
+    const struct local *local;          /* O: the OS thread's, while it is
+                                           watched */
     struct hog_memory hog;
     _Atomic uint64_t hogs, homes_held;  /* A */
+};
+
+/* Those who wait for a slot: blocking.c. */
+struct slot_queue {
+    struct os_lock lock;
+    _Atomic uint32_t waiting; /* A, changed under L: in the list, or about to
+                                 be */
+    struct waitlist list;     /* L */
 };
 
 /* Field letters as in thread.h; S: set at the start. */
@@ -38,6 +55,9 @@ struct vthread_scheduler {
     bool has_pool;                /* under the lock of scheduler.c: its pool
                                      is there for other schedulers */
     _Atomic uint64_t created_outside; /* A: by others than its carriers */
+    _Atomic uint64_t slot_waits;   /* A: threads that had to wait for one */
+    struct slot_queue slots;
+    struct os_lock counts_lock;    /* see struct station */
     struct thread *_Atomic closer; /* A: waits in vthread_scheduler_shutdown,
                                      without a deadline */
     struct station stations[POOL_MAX_CARRIERS]; /* those of carriers that
@@ -75,6 +95,24 @@ scheduler_station(struct vthread_scheduler *s, unsigned number)
                ? station
                : NULL;
 }
+
+/* ---- Stations: station.c ------------------------------------------------ */
+
+/* What a scheduler is to its pool. */
+extern const struct pool_client station_client;
+
+static inline uint64_t station_read(const _Atomic uint64_t *counter)
+{
+    /* Acquire: what is counted has been done when the count is seen. */
+    return atomic_load_explicit(counter, memory_order_acquire);
+}
+
+/* Adds its counters up, with the counts_lock. */
+void station_add(const struct station *station,
+                 vthread_scheduler_stats_t *stats);
+
+/* Its carrier has ended for good. */
+void station_close(struct vthread_scheduler *s, struct station *station);
 
 /* The calling carrier's wait for events is over: it counts as awake before
  * it wakes threads. */

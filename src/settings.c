@@ -12,6 +12,7 @@
 
 static struct settings settings = {
     .max_carriers = POOL_MAX_CARRIERS,
+    .idle_ms = 10000,
     .own_limit = 1024,
     .common_homes = 128,
     .freeze = FREEZE_LAZY,
@@ -89,6 +90,7 @@ static void read_all(void)
                 &settings.parallelism);
     read_number("VTHREAD_MAX_CARRIERS", 1, POOL_MAX_CARRIERS,
                 &settings.max_carriers);
+    read_number("VTHREAD_IDLE_MS", 0, 86400000, &settings.idle_ms);
     read_number("VTHREAD_OWN_LIMIT", 0, 100000000, &settings.own_limit);
     read_number("VTHREAD_COMMON_HOMES", 1, 32768, &settings.common_homes);
     read_freeze();

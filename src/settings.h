@@ -14,6 +14,7 @@ enum deadlock_mode { DEADLOCK_EXIT, DEADLOCK_REPORT, DEADLOCK_OFF };
 struct settings {
     unsigned parallelism;      /* VTHREAD_PARALLELISM; 0: the processors */
     unsigned max_carriers;     /* VTHREAD_MAX_CARRIERS */
+    unsigned idle_ms;          /* VTHREAD_IDLE_MS; 0: for ever */
     unsigned own_limit;        /* VTHREAD_OWN_LIMIT */
     unsigned common_homes;     /* VTHREAD_COMMON_HOMES, for each carrier */
     enum freeze_mode freeze;   /* VTHREAD_FREEZE=lazy|eager|guard */

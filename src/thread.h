@@ -60,6 +60,7 @@ struct scheduler;
 /* What it is. */
 #define THREAD_PLATFORM 0x1000u
 #define THREAD_BOUND_ONE 0x2000u /* stays on thread->carrier */
+#define THREAD_COUNTED 0x400000u /* thread->carrier counts it as bound */
 #define THREAD_CHILD 0x100000u   /* of a scope: argument is its task */
 #define THREAD_FREE 0x20000u     /* no thread: see thread_table.c */
 

@@ -238,7 +238,7 @@ static uintptr_t before_run(struct local *here, struct thread *t,
         clear(t, THREAD_TIMED);
     }
     if (word & THREAD_BOUND_ONE && t->continuation.state == CONTINUATION_NEW)
-        t->carrier = (uint8_t)carrier_number(here->carrier);
+        running_bind(here, t);
     return (uintptr_t)result_of(t, word);
 }
 
@@ -633,40 +633,6 @@ void vthread_yield(void)
     } else {
         yield_in_place(local_self()->carrier);
     }
-}
-
-int vthread_pin(void)
-{
-    struct thread *self = thread_self();
-    if (!self)
-        return ENOMEM;
-    if (self->continuation.pins == UINT16_MAX)
-        return EAGAIN;
-    self->continuation.pins++;
-    return 0;
-}
-
-int vthread_unpin(void)
-{
-    struct thread *self = thread_self();
-    if (!self || self->continuation.pins == 0)
-        return EPERM;
-    self->continuation.pins--;
-    return 0;
-}
-
-int vthread_bind(void)
-{
-    struct thread *self = thread_self();
-    if (!self)
-        return ENOMEM;
-    if (word_of(self) & (THREAD_PLATFORM | THREAD_BOUND_ONE))
-        return 0;
-    self->carrier = (uint8_t)carrier_number(local_self()->carrier);
-    /* Relaxed: read when the thread is resubmitted, after it has waited. */
-    atomic_fetch_or_explicit(&self->word, THREAD_BOUND_ONE,
-                             memory_order_relaxed);
-    return 0;
 }
 
 /* ---- Time and errno ----------------------------------------------------- */

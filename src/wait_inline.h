@@ -13,7 +13,7 @@
 /* What does not concern the beginning of a wait. */
 #define WAIT_INLINE_HARMLESS                                                  \
     (THREAD_PERMIT | THREAD_TIMEOUT | THREAD_CANCELED | THREAD_DETACHED       \
-     | THREAD_JOINING | THREAD_JOINER | THREAD_BOUND_ONE)
+     | THREAD_JOINING | THREAD_JOINER | THREAD_BOUND_ONE | THREAD_COUNTED)
 
 /* As thread_wait_for, without a deadline, cancellable. */
 __attribute__((always_inline)) static inline int

@@ -20,7 +20,7 @@ static const char *const names[] = {
     [WAIT_COND] = "condition",    [WAIT_SEMAPHORE] = "semaphore",
     [WAIT_LATCH] = "latch",       [WAIT_ONCE] = "once",
     [WAIT_BARRIER] = "barrier",   [WAIT_RWLOCK] = "rwlock",
-    [WAIT_SCOPE] = "scope",
+    [WAIT_SCOPE] = "scope",       [WAIT_SLOT] = "slot for a blocking call",
 };
 
 static const char *name_of(const struct waitlist *list)
@@ -60,6 +60,7 @@ static const void *object_of(const struct waitlist *list)
         return (const char *)list - 4;
     case WAIT_UNKNOWN:
     case WAIT_SCOPE:
+    case WAIT_SLOT:
         return list;
     default:
         return (const char *)list - 8;

@@ -25,6 +25,7 @@ enum wait_kind {
     WAIT_BARRIER,
     WAIT_RWLOCK,
     WAIT_SCOPE,
+    WAIT_SLOT, /* for a call that blocks */
 };
 
 struct waitlist {

@@ -4,6 +4,7 @@
  */
 #include <limits.h>
 
+#include "blocking.h"
 #include "tests/deadlocks.h"
 #include "tests/random.h"
 
@@ -263,6 +264,181 @@ static void own_scheduler_only(void)
     vthread_join(t, NULL);
 }
 
+/* ---- Calls that block --------------------------------------------------- */
+
+static void *call_blocks(void *arg)
+{
+    vthread_block(pauses_for_ever, arg, NULL);
+    return arg;
+}
+
+static void *short_call_blocks(void *arg)
+{
+    struct blocking blocking;
+    expect(blocking_begin(&blocking, BLOCKING_SHORT, VTHREAD_NEVER) == 0);
+    return pauses_for_ever(arg);
+}
+
+static void with_a_call(void)
+{
+    child_start("caller", call_blocks, NULL);
+    wait_with_parker(0);
+}
+
+static void with_a_short_call(void)
+{
+    child_start("caller", short_call_blocks, NULL);
+    wait_with_parker(0);
+}
+
+/* A wait in the call, and then the kernel again. */
+static void *yields_and_pauses(void *arg)
+{
+    vthread_yield();
+    vthread_sleep(VTHREAD_US);
+    return pauses_for_ever(arg);
+}
+
+static void *waits_in_the_call(void *arg)
+{
+    vthread_block(yields_and_pauses, arg, NULL);
+    return arg;
+}
+
+static void with_a_call_that_has_waited(void)
+{
+    child_start("caller", waits_in_the_call, NULL);
+    wait_with_parker(0);
+}
+
+/* One carrier, and four slots, one of which is kept for short calls. */
+enum { SLOTS = 3 };
+
+static void limit_slots(void)
+{
+    setenv("VTHREAD_PARALLELISM", "1", 1);
+    setenv("VTHREAD_MAX_CARRIERS", "5", 1);
+}
+
+static atomic_int in_calls;
+
+static void *pauses_after_counting(void *arg)
+{
+    atomic_fetch_add(&in_calls, 1);
+    return pauses_for_ever(arg);
+}
+
+static void *call_counts_and_blocks(void *arg)
+{
+    vthread_block(pauses_after_counting, arg, NULL);
+    return arg;
+}
+
+static void with_those_who_wait_for_slots(void)
+{
+    limit_slots();
+    for (int i = 0; i < SLOTS; i++)
+        child_start("caller", call_counts_and_blocks, NULL);
+    while (atomic_load(&in_calls) < SLOTS)
+        usleep(100);
+    vthread_t t = child_start("waiter", call_blocks, NULL);
+    while (!(word_of(t) & THREAD_WAITING))
+        usleep(1000);
+    wait_with_parker(t);
+}
+
+static void *calls_nothing(void *arg)
+{
+    expect(vthread_block(return_argument, arg, NULL) == 0);
+    return arg;
+}
+
+static void *parks_after_counting(void *arg)
+{
+    atomic_fetch_add(&in_calls, 1);
+    return parks_for_ever(arg);
+}
+
+static void *call_parks(void *arg)
+{
+    vthread_block(parks_after_counting, arg, NULL);
+    return arg;
+}
+
+static void slots_wait_for_each_other(void)
+{
+    limit_slots();
+    for (int i = 0; i < SLOTS; i++)
+        child_start("caller", call_parks, NULL);
+    while (atomic_load(&in_calls) < SLOTS)
+        usleep(100);
+    vthread_join(child_start("waiter", calls_nothing, NULL), NULL);
+}
+
+START_TEST(one_without_a_slot_because_others_park_in_calls_is_told_of)
+{
+    is_told(slots_wait_for_each_other);
+    said("'waiter'");
+    said("slot for a blocking call");
+}
+END_TEST
+
+static void joins_one_that_parks_in_a_call(void)
+{
+    vthread_join(child_start("caller", call_parks, NULL), NULL);
+}
+
+START_TEST(one_that_parks_in_its_call_is_told_of)
+{
+    is_told(joins_one_that_parks_in_a_call);
+    said("'caller'");
+}
+END_TEST
+
+static void *sleeps_1_ms(void *arg)
+{
+    usleep(1000);
+    return arg;
+}
+
+static void *calls_and_parks(void *arg)
+{
+    struct blocking blocking;
+    for (int i = 0; i < 5; i++) {
+        expect(vthread_block(sleeps_1_ms, arg, NULL) == 0);
+        expect(blocking_begin(&blocking, BLOCKING_SHORT, VTHREAD_NEVER) == 0);
+        sleeps_1_ms(arg);
+        blocking_end(&blocking);
+        vthread_yield();
+    }
+    return parks_for_ever(arg);
+}
+
+static void many_call_and_park(void)
+{
+    vthread_t t = 0;
+    for (int i = 0; i < 20; i++)
+        t = child_start("caller", calls_and_parks, NULL);
+    vthread_join(t, NULL);
+}
+
+START_TEST(it_is_found_after_calls_have_ended)
+{
+    is_told(many_call_and_park);
+    said("all 21 threads");
+}
+END_TEST
+
+START_TEST(it_is_found_when_spare_carriers_have_ended)
+{
+    setenv("VTHREAD_IDLE_MS", "1", 1);
+    is_told(many_call_and_park);
+    said("all 21 threads");
+}
+END_TEST
+
+/* ---- All that lives ----------------------------------------------------- */
+
 static const struct {
     const char *name;
     void (*fn)(void);
@@ -281,6 +457,10 @@ static const struct {
     {"a scheduler with sleepers is shut down", shuts_down_sleepers},
     {"schedulers are shut down", others_are_shut_down},
     {"there is no default scheduler", own_scheduler_only},
+    {"a thread is in a call", with_a_call},
+    {"a thread is in a short call", with_a_short_call},
+    {"a thread has waited in its call", with_a_call_that_has_waited},
+    {"threads wait for slots", with_those_who_wait_for_slots},
 };
 
 START_TEST(it_is_not_told_while_something_may_happen)
@@ -492,6 +672,11 @@ int main(void)
     tcase_add_test(told, those_who_watch_do_not_hide_it);
     tcase_add_test(told, it_is_found_after_the_last_other_thread_has_ended);
     tcase_add_test(told, it_is_found_after_main_has_ended);
+    tcase_add_test(told,
+                   one_without_a_slot_because_others_park_in_calls_is_told_of);
+    tcase_add_test(told, one_that_parks_in_its_call_is_told_of);
+    tcase_add_test(told, it_is_found_after_calls_have_ended);
+    tcase_add_test(told, it_is_found_when_spare_carriers_have_ended);
     TCase *not_told = new_case(suite, "not_told");
     tcase_add_loop_test(not_told, it_is_not_told_while_something_may_happen,
                         0, COUNT_OF(alive));

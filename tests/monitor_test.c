@@ -26,6 +26,7 @@ static struct pool *pool;
 static _Atomic uint32_t interrupted;
 static _Atomic uint64_t due_ns;
 static atomic_int ended;
+static _Atomic bool is_over;
 
 /* Who is watched, and what was said of it. */
 static struct carrier *_Atomic watched;
@@ -260,6 +261,37 @@ START_TEST(one_that_has_blocked_in_between_begins_anew)
 }
 END_TEST
 
+static void waits_for_a_turn(void)
+{
+    while (!atomic_load(&is_over))
+        cpu_relax();
+}
+
+static struct job busy = {.run = waits_for_a_turn};
+
+/* One carrier goes on, a task waits for it, and none is free: that is not
+ * the fault of one who is in a call. */
+static void is_in_a_call_meanwhile(void)
+{
+    struct carrier *self = carrier_self();
+    ck_assert(pool_take_slot(pool));
+    carrier_call_block(self);
+    watch_me();
+    pool_submit(pool, &busy.task);
+    pool_submit(pool, &other.task);
+    until_looks(5);
+    ck_assert_uint_eq(atomic_load(&starved_most_ns), 0);
+    atomic_store(&is_over, true);
+    ck_assert(carrier_call_leave(self));
+    pool_give_slot(pool);
+}
+
+START_TEST(one_in_a_call_that_is_handed_off_starves_nobody)
+{
+    run_on(1, is_in_a_call_meanwhile, 3);
+}
+END_TEST
+
 /* ---- The suite ---------------------------------------------------------- */
 
 int main(void)
@@ -276,5 +308,6 @@ int main(void)
     tcase_add_test(cases,
                    a_bound_task_is_starved_though_other_carriers_are_free);
     tcase_add_test(cases, one_that_has_blocked_in_between_begins_anew);
+    tcase_add_test(cases, one_in_a_call_that_is_handed_off_starves_nobody);
     return run_suite(suite);
 }

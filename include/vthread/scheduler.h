@@ -32,7 +32,8 @@ typedef struct vthread_scheduler_attr {
     unsigned parallelism;  /* carriers that run at once; 0: the environment's
                               VTHREAD_PARALLELISM, else the processors */
     unsigned max_carriers; /* with the spare ones; 0: VTHREAD_MAX_CARRIERS,
-                              else 256, which is the most there can be */
+                              else 256, which is the most there can be; see
+                              vthread/block.h */
     unsigned reserved[4];  /* 0 */
 } vthread_scheduler_attr_t;
 
@@ -54,6 +55,12 @@ typedef struct vthread_scheduler_stats {
     uint64_t homes_held;      /* times that a thread stayed on a common home
                                  for VTHREAD_HOG_MS while others waited for
                                  that home */
+    uint64_t calls_handed_off; /* blocking calls during which others did the
+                                 carrier's work from the beginning, */
+    uint64_t calls_retaken;   /* and those that proved long */
+    uint64_t slot_waits;      /* calls that had to wait for a slot */
+    uint64_t carriers_started; /* OS threads of carriers that began, */
+    uint64_t carriers_ended;  /* and that ended for want of work */
     unsigned carriers;        /* OS threads now */
     unsigned carriers_active; /* of these, neither asleep nor blocked */
 } vthread_scheduler_stats_t;

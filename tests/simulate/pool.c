@@ -269,6 +269,12 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats)
     *stats = (struct pool_stats){.carriers = MACHINE_CARRIERS};
 }
 
+unsigned pool_os_threads(struct pool *pool)
+{
+    (void)pool;
+    return MACHINE_CARRIERS;
+}
+
 unsigned pool_carrier_count(struct pool *pool)
 {
     return pool->limit;
@@ -325,4 +331,50 @@ void carrier_block_begin(struct carrier *c)
 void carrier_block_end(struct carrier *c)
 {
     (void)c;
+}
+
+/* Calls keep their carrier. */
+bool pool_has_slots(const struct pool *pool)
+{
+    (void)pool;
+    return false;
+}
+
+bool pool_take_slot(struct pool *pool)
+{
+    (void)pool;
+    return false;
+}
+
+void pool_give_slot(struct pool *pool)
+{
+    (void)pool;
+}
+
+bool carrier_call_enter(struct carrier *c)
+{
+    (void)c;
+    return false;
+}
+
+void carrier_call_block(struct carrier *c)
+{
+    (void)c;
+}
+
+void carrier_call_stay(struct carrier *c)
+{
+    (void)c;
+}
+
+bool carrier_call_leave(struct carrier *c)
+{
+    (void)c;
+    return false;
+}
+
+unsigned carrier_calls(const struct carrier *c)
+{
+    (void)c;
+    return 0;
 }
