@@ -70,6 +70,8 @@ failed=0
 {
     check holds sleep_wake -DPARALLELISM=3 -DCALM || exit 1
     check_plants home_claim || exit 1
+    check holds call_retake || exit 1
+    check_plants call_retake || exit 1
     check_plants sleep_wake || exit 1
 } &
 for job in $(jobs -p); do
