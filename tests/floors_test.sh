@@ -41,6 +41,8 @@ check_tree() {
             return "platform"
         if (file == "bench/pair.c") # it measures the switch itself
             return "continuation"
+        if (file == "bench/bracket.c") # and the bracket of a call
+            return "src"
         return ""
     }
     function simplify(path) {
