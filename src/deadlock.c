@@ -71,6 +71,7 @@
 #include "platform/futex.h"
 #include "platform/os_thread.h"
 #include "platform/panic.h"
+#include "platform/ring.h"
 #include "scheduler.h"
 #include "settings.h"
 #include "thread.h"
@@ -186,7 +187,8 @@ static enum verdict judge(void)
         return LIVES;
     ours +=
         atomic_load_explicit(&deadlock_test.os_threads, memory_order_relaxed);
-    bool is_known = os_thread_count() == ours + thread_platform_count();
+    bool is_known = os_thread_count()
+                    == ours + thread_platform_count() + ring_os_threads();
     if (!do_all_wait(&waiters))
         return LIVES;
     if (!is_known || !are_all_quiet(&sum_after, &ours) || sum_after != sum

@@ -38,6 +38,7 @@ static const char *const words_for[FOR_KINDS] = {
     [FOR_SCOPE] = "waits for the threads of a scope",
     [FOR_DESCRIPTOR] = "waits for a descriptor",
     [FOR_POLL] = "waits for descriptors",
+    [FOR_FILE] = "waits for a file",
     [FOR_CALL] = "waits for a foreign call",
     [FOR_CERTAIN] = "is being woken",
 };

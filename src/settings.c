@@ -17,6 +17,7 @@ static struct settings settings = {
     .common_homes = 128,
     .freeze = FREEZE_LAZY,
     .hog_ms = 100,
+    .io_uring = true,
 };
 
 static void read_number(const char *name, unsigned least, unsigned most,
@@ -70,6 +71,16 @@ static void read_report(void)
         report("VTHREAD_REPORT=%s: not hogs; left out", text);
 }
 
+static void read_io_uring(void)
+{
+    const char *text = getenv("VTHREAD_IO_URING");
+    if (!text || !*text)
+        return;
+    settings.io_uring = strcmp(text, "off") != 0;
+    if (settings.io_uring && strcmp(text, "on") != 0)
+        report("VTHREAD_IO_URING=%s: not on or off; left out", text);
+}
+
 static void read_deadlock(void)
 {
     static const char *const modes[] = {"exit", "report", "off"};
@@ -97,6 +108,7 @@ static void read_all(void)
     read_migrate();
     read_number("VTHREAD_HOG_MS", 0, 3600000, &settings.hog_ms);
     read_report();
+    read_io_uring();
     read_deadlock();
     /* Eager mode tests what happens to frames that are copied. */
     if (settings.freeze == FREEZE_EAGER)

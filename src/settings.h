@@ -21,6 +21,7 @@ struct settings {
     bool migrate_always;       /* VTHREAD_MIGRATE=always */
     unsigned hog_ms;           /* VTHREAD_HOG_MS; 0: hogs are not looked for */
     bool report_hogs;          /* VTHREAD_REPORT=hogs */
+    bool io_uring;             /* VTHREAD_IO_URING=on|off */
     enum deadlock_mode deadlock; /* VTHREAD_DEADLOCK=exit|report|off */
 };
 

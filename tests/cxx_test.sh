@@ -15,6 +15,8 @@ export LC_ALL=C
 
 top=$(realpath "${srcdir:-$(dirname "$0")/..}")
 archive=$(realpath "${LIBVTHREAD:-libvthread.a}")
+# What the archive itself needs.
+private=$(sed -n 's/^Libs.private: *//p' "${archive%/*}/vthread.pc")
 
 # A library with a sanitizer is linked by the compiler that has built it.
 case ${SANITIZE_CFLAGS:-}:${CC:-cc} in
@@ -50,7 +52,7 @@ headers_compile()
 program_runs()
 {
     compile -O2 -o "$work/program" "$top/tests/cxx_program.cpp" "$archive" \
-        -pthread || return
+        $private -pthread || return
     same $'hello, thread\nscope: 5\nchannel: 10' \
         "$(timeout 60 "$work/program" 2>&1)"
 }

@@ -19,6 +19,8 @@ export LC_ALL=C
 
 top=$(realpath "${srcdir:-$(dirname "$0")/..}")
 archive=$(realpath "${LIBVTHREAD:-libvthread.a}")
+# What the archive itself needs.
+private=$(sed -n 's/^Libs.private: *//p' "${archive%/*}/vthread.pc")
 others=${1:-}
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"
@@ -54,7 +56,8 @@ run_c() { # FILE
     # Unquoted: CC and the flags may be several words.
     ${CC:-cc} -std=gnu11 -O2 ${SANITIZE_CFLAGS:-} -Wall -Wextra -Werror \
         -Wno-unused-parameter -I"$top/include" -o "$work/program" \
-        "$work/program.c" "$archive" -pthread && timeout 60 "$work/program"
+        "$work/program.c" "$archive" $private -pthread \
+        && timeout 60 "$work/program"
 }
 
 run_go() {

@@ -7,8 +7,8 @@
 # stacks), and the clients of other people's servers.
 # shellcheck disable=SC2034
 packages=(build-essential autoconf automake libtool pkg-config
-    libffi-dev libgc-dev libhttp-parser-dev nettle-dev zlib1g-dev
-    check valgrind libunwind-dev libdw-dev curl gdb spin
+    libffi-dev libgc-dev liburing-dev libhttp-parser-dev nettle-dev
+    zlib1g-dev check valgrind libunwind-dev libdw-dev curl gdb spin
     libpq-dev libhiredis-dev libcurl4-openssl-dev libsqlite3-dev)
 
 # What examples/with.sh starts.  On a machine with an init the packages start
