@@ -55,6 +55,7 @@
 #include <vthread/cond.h>
 #include <vthread/continuation.h>
 #include <vthread/deadlock.h>
+#include <vthread/file.h>
 #include <vthread/future.h>
 #include <vthread/io.h>
 #include <vthread/key.h>

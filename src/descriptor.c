@@ -53,9 +53,6 @@ struct descriptor *_Atomic descriptor_blocks[DESCRIPTOR_BLOCKS];
 /* Relaxed: whoever registered a descriptor sees it, and sees to polling. */
 static _Atomic bool any;
 
-_Static_assert(sizeof(struct descriptor) == CACHE_LINE,
-               "an operation touches one cache line");
-
 /* ---- Records ------------------------------------------------------------ */
 
 /* Never gives a block back: whoever has a number may look at its record. */
@@ -239,9 +236,10 @@ static int find_kind(int fd, enum descriptor_kind *kind)
     }
     if (err != ENOTSOCK || fstat(fd, &status) != 0)
         return err == ENOTSOCK ? errno : err;
-    bool in_place = S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)
-                    || S_ISBLK(status.st_mode);
-    *kind = in_place ? KIND_IN_PLACE : KIND_OTHER;
+    if (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode))
+        *kind = fcntl(fd, F_GETFL) & O_DIRECT ? KIND_DIRECT : KIND_FILE;
+    else
+        *kind = S_ISDIR(status.st_mode) ? KIND_IN_PLACE : KIND_OTHER;
     return 0;
 }
 
@@ -266,7 +264,7 @@ static int set_up(struct descriptor *d, int fd)
         err = enlist(d, fd);
     if (err != 0 || state_kind(look(d, DIRECTION_READ)) == KIND_IN_PLACE)
         return err;
-    if (kind != KIND_IN_PLACE)
+    if (!kind_is_in_place(kind))
         err = make_nonblocking(fd);
     if (err == 0)
         set_state(d, generation_of(d), kind);

@@ -29,7 +29,11 @@ enum direction { DIRECTION_READ, DIRECTION_WRITE };
 /* What is known of the file behind the number. */
 enum descriptor_kind {
     KIND_UNKNOWN,  /* nothing: descriptor_set_up comes first */
-    KIND_IN_PLACE, /* a regular file and the like: never waits */
+    /* What is never waited for: */
+    KIND_IN_PLACE, /* a directory, a device that cannot be polled */
+    KIND_FILE,     /* a regular file, a block device */
+    KIND_DIRECT,   /* the same, opened with O_DIRECT */
+    /* What is: */
     KIND_TCP,      /* a short read has taken all there is */
     KIND_UNIX,     /* a stream: so it has if no control data came with it */
     KIND_STREAM,   /* a socket of some other stream protocol */
@@ -97,6 +101,11 @@ static inline struct descriptor *descriptor_find(int fd)
 int descriptor_get(int fd, struct descriptor **d);
 
 /* ---- State -------------------------------------------------------------- */
+
+static inline bool kind_is_in_place(enum descriptor_kind kind)
+{
+    return kind >= KIND_IN_PLACE && kind <= KIND_DIRECT;
+}
 
 /* To be read before the system call that it guards. */
 static inline uint64_t descriptor_state(struct descriptor *d,

@@ -5,7 +5,8 @@
  * it is called with.  Not here: how an operation waits (operation.c).
  *
  * Invariant: an attempt does not wait, neither in the library nor in the
- * kernel: descriptors are non-blocking once they are set up.
+ * kernel: descriptors are non-blocking once they are set up.  Files are the
+ * exception; operation.c puts the bracket of blocking.c around these.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -414,6 +415,7 @@ int vthread_sendfile_until(int out_fd, int in_fd, off_t *offset,
         .flags = in_fd,
         .more = offset,
         .size = size_bytes,
+        .may_block = true, /* reading the file */
         .deadline_ns = deadline_ns,
     };
     return transfer(&op, done);

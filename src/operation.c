@@ -28,6 +28,7 @@
 
 #include <vthread.h>
 
+#include "in_place.h"
 #include "platform/clock.h"
 
 enum { NAP_MIN_NS = 100 * 1000, NAP_MAX_NS = 10 * 1000 * 1000 };
@@ -88,6 +89,29 @@ static __attribute__((noinline)) void attempt(struct operation *op)
     op->is_done = op->result != -EAGAIN && op->result != -ERESTART;
 }
 
+/* 0, or why it was not made. */
+static __attribute__((noinline)) int attempt_in_place(struct operation *op)
+{
+    struct blocking blocking;
+    bool is_long = state_kind(op->state) == KIND_DIRECT;
+    int err = in_place_begin(&blocking,
+                             is_long ? BLOCKING_LONG : BLOCKING_SHORT,
+                             op->deadline_ns);
+    if (err != 0)
+        return err;
+    attempt(op);
+    blocking_end(&blocking);
+    return 0;
+}
+
+static int make_attempt(struct operation *op)
+{
+    if (kind_is_in_place(state_kind(op->state)) || op->may_block)
+        return attempt_in_place(op);
+    attempt(op);
+    return 0;
+}
+
 static void look(struct operation *op)
 {
     op->state = descriptor_state(op->descriptor, op->direction);
@@ -113,14 +137,16 @@ static int nap(struct operation *op)
 /* READY is set. */
 static int try(struct operation *op)
 {
-    attempt(op);
+    int err = make_attempt(op);
+    if (err != 0)
+        return err;
     if (op->result == -ERESTART)
         return nap(op);
     if (op->result != -EAGAIN) {
         if (has_emptied(op))
             descriptor_clear(op->descriptor, op->direction, &op->state,
                              STATE_READY);
-    } else if (op->kind == KIND_IN_PLACE) {
+    } else if (kind_is_in_place(op->kind)) {
         /* Nobody can wait for it, and it was opened non-blocking. */
         op->is_done = true;
     } else {

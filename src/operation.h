@@ -42,6 +42,7 @@ struct operation {
     uint8_t measure;      /* enum measure */
     bool is_immediate;    /* never waits: EAGAIN is its result */
     bool only_looks;      /* needs to know nothing of the descriptor */
+    bool may_block;       /* the call may block for something else */
 
     /* How far it has come.  Zero at the start. */
     bool has_tried, has_waited, is_done;

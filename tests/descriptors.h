@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -116,6 +117,31 @@ static inline size_t fill(int fd)
            == 0)
         sum += n;
     return sum;
+}
+
+/* ---- None to be had ----------------------------------------------------- */
+
+/* Takes all there may be, which are few from then on; gives back what was
+ * taken. */
+struct scarcity {
+    int taken[64], count;
+};
+
+static inline void take_descriptors(struct scarcity *s)
+{
+    struct rlimit limit;
+    require(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = COUNT_OF(s->taken);
+    require(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    s->count = 0;
+    while ((s->taken[s->count] = dup(STDERR_FILENO)) >= 0)
+        s->count++;
+}
+
+static inline void give_descriptors(struct scarcity *s, int count)
+{
+    while (s->count > 0 && count-- > 0)
+        close(s->taken[--s->count]);
 }
 
 /* ---- Seeing that a thread waits ----------------------------------------- */

@@ -12,15 +12,18 @@
  * descriptor is ready: buffers may be locals.  Sockets (TCP, UDP, UNIX),
  * pipes, FIFOs, eventfds, terminals and whatever else epoll knows make the
  * thread wait; regular files, directories and devices that cannot be polled
- * are read and written in place.
+ * are read and written in place, while the other threads of the carrier go
+ * on elsewhere (see vthread/file.h); a deadline or an interrupt does not end
+ * such a call.
  *
  * At its first use, but for vthread_poll, a descriptor is made non-blocking
  * (O_NONBLOCK), which all that share its open file see; at its first wait
  * it is registered with the process's poller.  So close it with
  * vthread_close: it wakes whoever waits, and forgets what was known of the
  * number.  A number that was closed by close(2) instead may be used again
- * with vthread_accept, vthread_connect and vthread_poll, which find out;
- * any other use may then wait for events of a file that is no more.
+ * with vthread_open, vthread_accept, vthread_connect and vthread_poll, which
+ * find out; any other use may then wait for events of a file that is no
+ * more.
  *
  * All functions but close: cancellable.  They return 0 or a positive errno
  * value: whatever the system call reports (EINTR never, EAGAIN only where
