@@ -60,7 +60,9 @@
 #include <vthread/io.h>
 #include <vthread/key.h>
 #include <vthread/latch.h>
+#include <vthread/library.h>
 #include <vthread/mutex.h>
+#include <vthread/netdb.h>
 #include <vthread/once.h>
 #include <vthread/posix.h>
 #include <vthread/rwlock.h>
