@@ -65,6 +65,7 @@
 #include <vthread/netdb.h>
 #include <vthread/once.h>
 #include <vthread/posix.h>
+#include <vthread/process.h>
 #include <vthread/rwlock.h>
 #include <vthread/scheduler.h>
 #include <vthread/scoped_value.h>
