@@ -45,13 +45,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 enum { EVENTS = 64 };
 
 static struct {
-    int listener, signals;
+    int listener;
+    sigset_t signals; /* that stop it */
     size_t queue_lines;
     vthread_scope_t *clients;
     vthread_channel_t *events; /* of struct event */
@@ -111,12 +111,11 @@ static int accept_all(const void *args, void *result)
 /* The thread that waits for Ctrl-C.  Its error cancels the scope. */
 static int heed_signals(const void *args, void *result)
 {
-    struct signalfd_siginfo info;
     struct event stop = {.kind = STOP};
-    size_t n;
+    int signal;
     (void)args;
     (void)result;
-    int err = vthread_read(chat.signals, &info, sizeof info, &n);
+    int err = vthread_sigwait(&chat.signals, &signal);
     if (err == 0)
         err = vthread_channel_send(chat.events, &stop);
     return err != 0 ? err : EINTR;
@@ -196,20 +195,17 @@ static int listen_on(in_port_t port)
     return fd;
 }
 
-/* Signals are blocked before the first thread is started, which inherits
- * that; a client takes a descriptor. */
+/* A client takes a descriptor. */
 static void prepare(void)
 {
     struct rlimit limit;
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    chat.signals = signalfd(-1, &set, SFD_CLOEXEC);
-    if (chat.signals < 0)
-        die("signalfd", errno);
+    sigemptyset(&chat.signals);
+    sigaddset(&chat.signals, SIGINT);
+    sigaddset(&chat.signals, SIGTERM);
+    int err = vthread_signal_take(&chat.signals);
+    if (err != 0)
+        die("signals", err);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
@@ -238,7 +234,6 @@ int main(int argc, char **argv)
     prepare();
     chat.listener = listen_on((in_port_t)port);
     int err = run();
-    vthread_close(chat.signals);
     if (err != EINTR)
         die("accept", err);
     return 0;

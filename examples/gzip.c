@@ -27,7 +27,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 #include <vthread.h>
 #include <zlib.h>
@@ -46,7 +45,7 @@ struct block {
 
 static char **paths;
 static unsigned workers = 4;
-static int signal_fd;
+static sigset_t signals; /* that end it */
 static int status; /* the writer's, until it has ended */
 static vthread_channel_t *empty, *jobs, *order; /* of struct block * */
 
@@ -217,12 +216,11 @@ static int write_all(const void *args, void *result)
 /* Cancels the pipeline when a signal comes, and returns its number. */
 static void *cancel_on_signal(void *pipeline)
 {
-    struct signalfd_siginfo info;
-    size_t n;
-    if (vthread_read(signal_fd, &info, sizeof info, &n) != 0)
+    int signal;
+    if (vthread_sigwait(&signals, &signal) != 0)
         return NULL; /* interrupted: all is done */
     vthread_scope_cancel(pipeline);
-    return (void *)(uintptr_t)info.ssi_signo;
+    return (void *)(uintptr_t)signal;
 }
 
 /* The stages, and `count` blocks that go round. */
@@ -272,7 +270,6 @@ static int run(void)
 
 int main(int argc, char **argv)
 {
-    sigset_t signals;
     char *end = "";
     int option;
     while ((option = getopt(argc, argv, "w:")) == 'w')
@@ -283,15 +280,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: gzip [-w COMPRESSORS] FILE...   (1 to 256)\n");
         return 2;
     }
-    /* Before the first thread is created: none may have them unblocked. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
-    check("signalfd", signal_fd < 0 ? errno : 0);
+    check("signals", vthread_signal_take(&signals));
     int signal_number = run();
-    vthread_close(signal_fd);
     check("standard output", fflush(stdout) == 0 ? 0 : errno);
     return signal_number != 0 ? 128 + signal_number : status;
 }

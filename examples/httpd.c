@@ -32,7 +32,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 struct settings settings = {
@@ -46,7 +45,7 @@ struct settings settings = {
 
 static struct {
     int listener;
-    int signal_fd;
+    sigset_t signals; /* that stop it */
     vthread_t main_thread;
     vthread_t acceptor;
     unsigned max_connections;
@@ -327,17 +326,14 @@ static void set_limits(void)
         server.max_connections = (unsigned)(limit.rlim_cur / 4 * 3);
 }
 
-/* Every thread that is started later inherits the mask. */
-static int open_signals(void)
+static int take_signals(void)
 {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
+    sigemptyset(&server.signals);
+    sigaddset(&server.signals, SIGTERM);
+    sigaddset(&server.signals, SIGINT);
     signal(SIGPIPE, SIG_IGN);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    server.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
-    return server.signal_fd < 0 ? fail("signalfd", strerror(errno)) : 0;
+    int err = vthread_signal_take(&server.signals);
+    return err != 0 ? fail("signals", strerror(err)) : 0;
 }
 
 /* Returns 0 or the exit status. */
@@ -348,7 +344,7 @@ static int start(void)
     if (err != 0)
         return fail(settings.directory, strerror(err));
     set_limits();
-    if (open_signals() != 0 || open_listener() != 0)
+    if (take_signals() != 0 || open_listener() != 0)
         return 1;
     server.main_thread = vthread_self();
     err = settings.is_quiet ? 0 : access_log_open(settings.log_path);
@@ -368,10 +364,8 @@ static int start(void)
  * attention, or ETIMEDOUT. */
 static int wait_for_signal(uint64_t deadline_ns)
 {
-    struct signalfd_siginfo info;
-    size_t n;
-    return vthread_read_until(server.signal_fd, &info, sizeof info, &n,
-                              deadline_ns);
+    int signal;
+    return vthread_sigwait_until(&server.signals, &signal, deadline_ns);
 }
 
 /* Shuts down connections: the idle ones for reading, so that they see the

@@ -70,6 +70,7 @@
 #include <vthread/scheduler.h>
 #include <vthread/scoped_value.h>
 #include <vthread/semaphore.h>
+#include <vthread/signal.h>
 #include <vthread/time.h>
 
 #ifdef __cplusplus

@@ -39,6 +39,7 @@ static const char *const words_for[FOR_KINDS] = {
     [FOR_DESCRIPTOR] = "waits for a descriptor",
     [FOR_POLL] = "waits for descriptors",
     [FOR_FILE] = "waits for a file",
+    [FOR_SIGNAL] = "waits for a signal",
     [FOR_CALL] = "waits for a foreign call",
     [FOR_CERTAIN] = "is being woken",
 };

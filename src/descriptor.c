@@ -53,6 +53,14 @@ struct descriptor *_Atomic descriptor_blocks[DESCRIPTOR_BLOCKS];
 /* Relaxed: whoever registered a descriptor sees it, and sees to polling. */
 static _Atomic bool any;
 
+/* No descriptor has this number. */
+#define LISTENED_COOKIE ((uint64_t)UINT32_MAX)
+
+static void (*_Atomic heard)(void);
+
+_Static_assert(sizeof(struct descriptor) == CACHE_LINE,
+               "an operation touches one cache line");
+
 /* ---- Records ------------------------------------------------------------ */
 
 /* Never gives a block back: whoever has a number may look at its record. */
@@ -534,16 +542,45 @@ NO_SANITIZE_THREAD static void prefetch(const struct poller_event *events,
     }
 }
 
+/* Takes those of descriptor_listen out; whether there were any. */
+static bool take_heard(struct poller_event *events, int *count)
+{
+    int left = 0;
+    for (int i = 0; i < *count; i++)
+        if (events[i].cookie != LISTENED_COOKIE)
+            events[left++] = events[i];
+    bool heard_any = left < *count;
+    *count = left;
+    return heard_any;
+}
+
 int descriptor_poll(uint64_t deadline_ns)
 {
     struct poller_event events[BATCH];
-    int count = poller_wait(events, BATCH, deadline_ns);
+    int found = poller_wait(events, BATCH, deadline_ns), count = found;
     if (deadline_ns > 0)
         scheduler_poll_returned();
+    /* Relaxed: the registration of what is heard came after it. */
+    void (*listener)(void)
+        = atomic_load_explicit(&heard, memory_order_relaxed);
+    bool heard_any = unlikely(listener) && take_heard(events, &count);
     prefetch(events, count);
     for (int i = 0; i < count; i++)
         deliver(&events[i]);
-    return count;
+    if (heard_any)
+        listener();
+    return found;
+}
+
+int descriptor_listen(int fd, void (*function)(void))
+{
+    atomic_store_explicit(&heard, function, memory_order_relaxed);
+    int err = poller_is_open() ? 0 : poller_open();
+    if (err == 0)
+        err = poller_add(fd, LISTENED_COOKIE);
+    if (err == 0)
+        atomic_store_explicit(&any, true, memory_order_relaxed);
+    return err;
 }
 
 bool descriptor_any(void)

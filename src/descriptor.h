@@ -205,6 +205,11 @@ void descriptor_unwatch(struct watch *watch);
  * number of events. */
 int descriptor_poll(uint64_t deadline_ns);
 
+/* Has heard() called, by a carrier that polls, when fd becomes readable; for
+ * good.  For descriptors that the library itself reads.  There is one such
+ * function for all of them.  0, EMFILE, ENFILE, ENOMEM, ENOSPC. */
+int descriptor_listen(int fd, void (*heard)(void));
+
 /* Whether any descriptor has ever been registered: otherwise there is
  * nothing to poll for. */
 bool descriptor_any(void);

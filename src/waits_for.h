@@ -21,6 +21,7 @@ enum waits_for {
     FOR_DESCRIPTOR = FOR_OUTSIDE,
     FOR_POLL,
     FOR_FILE,
+    FOR_SIGNAL,
     FOR_CALL,    /* a foreign call made elsewhere */
     FOR_CERTAIN, /* thread_wait_out: somebody is about to end it */
     FOR_KINDS

@@ -57,6 +57,7 @@ struct world {
     struct pair pair;
     struct sockaddr_un address;
     int listener, connections[2];
+    pid_t child;
     size_t written;
 };
 

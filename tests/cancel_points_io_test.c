@@ -1,6 +1,6 @@
 /*
  * cancel_points_io_test.c - reading, writing, polling, accepting and
- * connecting, cancelled at the nth wait for every n.
+ * connecting, signals and children, cancelled at the nth wait for every n.
  *
  * Descriptors may be ready too early, or look so: then a call waits twice, or
  * not at all, and a cancellation may come when the call has been made.  So it
@@ -173,6 +173,60 @@ static void both_were_accepted(struct world *w)
     close_listener(w, 2);
 }
 
+/* ---- Signals and children ----------------------------------------------- */
+
+static int wait_for_signal(struct world *w)
+{
+    sigset_t set;
+    int got = 0;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    int err = vthread_sigwait(&set, &got);
+    if (err == 0) {
+        require(got == SIGUSR1);
+        atomic_fetch_add(&w->passes, 1);
+    }
+    return err;
+}
+
+static void send_signal(struct world *w)
+{
+    until_subject_waits(w);
+    require(kill(getpid(), SIGUSR1) == 0);
+}
+
+static void no_signal_is_left(struct world *w)
+{
+    sigset_t set;
+    int got;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    require(w->passes == 1);
+    require(vthread_sigwait_until(&set, &got, 0) == ETIMEDOUT);
+}
+
+static void start_child(struct world *w)
+{
+    char *argv[] = {"sleep", "100", NULL};
+    require(vthread_spawn(&w->child, "sleep", argv, NULL) == 0);
+}
+
+static int wait_for_child(struct world *w)
+{
+    return vthread_waitpid(w->child, NULL);
+}
+
+static void end_child(struct world *w)
+{
+    until_subject_waits(w);
+    require(kill(w->child, SIGKILL) == 0);
+}
+
+static void no_child_is_left(struct world *w)
+{
+    require(vthread_waitpid(w->child, NULL) == ECHILD);
+}
+
 static const struct point descriptor_points[] = {
     {"read", open_pipe, read_byte, write_byte, pipe_is_empty},
     {"write", open_full_pipe, write_page, make_room, all_has_come},
@@ -181,10 +235,18 @@ static const struct point descriptor_points[] = {
      one_was_accepted},
     {"connect", listen_and_fill, connect_second, accept_both,
      both_were_accepted},
+    {"sigwait", NULL, wait_for_signal, send_signal, no_signal_is_left},
+    {"waitpid", start_child, wait_for_child, end_child, no_child_is_left},
 };
 
 START_TEST(input_and_output_cancelled_at_the_nth_wait_lose_nothing)
 {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    /* TSan has a handler wait until main calls something, and main waits. */
+    ck_assert_int_eq(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+    ck_assert_int_eq(vthread_signal_take(&set), 0);
     static struct program program = PROGRAM(descriptor_points, false);
     ck_assert_uint_ge(cancel_at_every_wait(THREAD_INTERRUPT,
                                            goes_through_points, &program,
