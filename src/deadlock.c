@@ -35,6 +35,8 @@
  *   is seen to run at 3.
  * - F is a platform thread that has ended: it adds to `changes` first.
  * - F has no thread object: 2 would have counted one OS thread too many.
+ *   Workers of offload.c are known while they are idle only; each change of
+ *   that is in the number of 1 and 4.
  *
  * Threads that are queued, wait for a home, are about to be unmounted, or
  * whose wake-up is under way, do not have the word of a waiting thread: such
@@ -67,6 +69,7 @@
 
 #include <vthread.h>
 
+#include "offload.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 #include "platform/os_thread.h"
@@ -119,7 +122,9 @@ static bool are_all_quiet(uint64_t *sum, unsigned *os_threads)
     /* Acquire: before all that follows, and pairs with deadlock_note. */
     uint64_t noted = atomic_load_explicit(&changes, memory_order_acquire);
     bool are_quiet = scheduler_are_all_quiet(&runs, os_threads);
-    *sum = noted + runs;
+    uint64_t changes_of_idle;
+    *os_threads += offload_idle(&changes_of_idle);
+    *sum = noted + runs + changes_of_idle;
     return are_quiet;
 }
 

@@ -18,6 +18,7 @@
 
 #include "entry.h"
 #include "local.h"
+#include "platform/os_thread.h"
 #include "platform/panic.h"
 
 static void tell(struct thread *self, const void *address,
@@ -54,6 +55,19 @@ bool escape_stays_valid(const struct thread *self, const void *address)
         return (c->flags & (CONTINUATION_HAS_OWN | CONTINUATION_HIDDEN))
                == CONTINUATION_HAS_OWN;
     return !run_stack_is_common_address(address);
+}
+
+bool escape_is_on_stack(const void *address)
+{
+    const struct continuation *c = continuation_current();
+    for (; c; c = c->link)
+        if (continuation_contains(c, address))
+            return true;
+    if (run_stack_is_common_address(address)) {
+        struct run_stack *stack = run_stack_of_address(address);
+        return !stack || !run_stack_is_converted(stack);
+    }
+    return !vthread_is_virtual() && os_thread_is_on_stack(address);
 }
 
 int escape_check(const void *address, const char *function)

@@ -30,6 +30,11 @@ static inline bool escape_is_suspect(const struct thread *self,
                && run_stack_is_common_address(address));
 }
 
+/* Whether the address lies on a stack that the caller uses, or on one that is
+ * shared: what is there may be gone, or another's, when somebody else looks,
+ * or looks late. */
+bool escape_is_on_stack(const void *address);
+
 /* Whether others may use `address` while self waits: it is not on a stack
  * that is copied away, hidden or used by others then. */
 bool escape_stays_valid(const struct thread *self, const void *address);

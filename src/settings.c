@@ -18,6 +18,7 @@ static struct settings settings = {
     .freeze = FREEZE_LAZY,
     .hog_ms = 100,
     .io_uring = true,
+    .call_threads = 64,
 };
 
 static void read_number(const char *name, unsigned least, unsigned most,
@@ -110,6 +111,7 @@ static void read_all(void)
     read_report();
     read_io_uring();
     read_deadlock();
+    read_number("VTHREAD_CALL_THREADS", 1, 10000, &settings.call_threads);
     /* Eager mode tests what happens to frames that are copied. */
     if (settings.freeze == FREEZE_EAGER)
         settings.own_limit = 0;

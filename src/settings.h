@@ -23,6 +23,7 @@ struct settings {
     bool report_hogs;          /* VTHREAD_REPORT=hogs */
     bool io_uring;             /* VTHREAD_IO_URING=on|off */
     enum deadlock_mode deadlock; /* VTHREAD_DEADLOCK=exit|report|off */
+    unsigned call_threads;     /* VTHREAD_CALL_THREADS */
 };
 
 /* A value that makes no sense is reported and left out. */

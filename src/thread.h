@@ -40,6 +40,8 @@ struct scheduler;
 #define THREAD_ARMED 0x080u       /* its timer is armed, it is not published */
 #define THREAD_OUTSIDE 0x200000u  /* other than threads may end it: a timer,
                                      a descriptor, who is at it already */
+/* It is in a foreign call that may be interrupted: see interruptible.h. */
+#define THREAD_IN_CALL 0x800000u
 /* How it ended, if not by being woken; until the next wait. */
 #define THREAD_TIMEOUT 0x100u
 #define THREAD_CANCELED 0x8000u

@@ -63,6 +63,7 @@
 #include "carrier/pool.h"
 #include "continuation/mount.h"
 #include "deadlock.h"
+#include "interruptible.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -564,6 +565,8 @@ static int cancel_wait(vthread_t handle, uint64_t flag, bool stays)
             if (end_wait_of(t, &word, THREAD_CANCELED | (stays ? flag : 0)))
                 return 0;
         } else if (change(t, &word, word | flag)) {
+            if (unlikely(word & THREAD_IN_CALL && !(word & THREAD_MASKED)))
+                interruptible_cancel(handle);
             return 0;
         }
     }

@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -118,6 +119,11 @@ void os_thread_join(struct os_thread *thread)
     pthread_join(thread->handle, NULL);
 }
 
+void os_thread_detach(struct os_thread *thread)
+{
+    pthread_detach(thread->handle);
+}
+
 /* 0 if the set is too small for the kernel's. */
 static unsigned count_processors(unsigned capacity)
 {
@@ -161,6 +167,25 @@ unsigned os_thread_count(void)
     if (stat("/proc/self/task", &tasks) != 0)
         return 0;
     return tasks.st_nlink > others ? (unsigned)tasks.st_nlink - others : 0;
+}
+
+/* Asked by one that does not switch stacks meanwhile. */
+bool os_thread_is_on_stack(const void *address)
+{
+    static __thread uintptr_t bottom, size_bytes;
+    pthread_attr_t attributes;
+    void *start;
+    size_t size;
+
+    if (size_bytes == 0
+        && pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        if (pthread_attr_getstack(&attributes, &start, &size) == 0) {
+            bottom = (uintptr_t)start;
+            size_bytes = size;
+        }
+        pthread_attr_destroy(&attributes);
+    }
+    return (uintptr_t)address - bottom < size_bytes;
 }
 
 int os_thread_number(void)

@@ -5,6 +5,7 @@
 #define PLATFORM_OS_THREAD_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 struct os_thread {
     pthread_t handle;
@@ -20,6 +21,9 @@ int os_thread_start(struct os_thread *thread, const char *name,
 /* Waits for its end. */
 void os_thread_join(struct os_thread *thread);
 
+/* Nobody will: it goes when it ends. */
+void os_thread_detach(struct os_thread *thread);
+
 /* Processors this process may run on, at least 1. */
 unsigned os_thread_processors(void);
 
@@ -27,6 +31,10 @@ unsigned os_thread_processors(void);
  * of the system's own doing with them, but for a sanitizer's; at one instant.
  * 0 if that cannot be known. */
 unsigned os_thread_count(void);
+
+/* Whether the address lies on the native stack of the calling thread, its
+ * unused part included.  The first call by a thread is slow. */
+bool os_thread_is_on_stack(const void *address);
 
 /* The kernel's number for the calling thread. */
 int os_thread_number(void);
