@@ -291,6 +291,13 @@ function page_of(header) {
     return header
 }
 
+# A header that <vthread.h> does not include says so.
+function include_of(header) {
+    if (file_comment[header] !~ /not included by <vthread\.h>/)
+        header = "vthread.h"
+    return "\\fB#include <" header ">\\fP"
+}
+
 function write_page(page,    name, names, i, s, has_types, link) {
     name = member[page, 1]
     out = directory "/man3/" name ".3"
@@ -300,7 +307,7 @@ function write_page(page,    name, names, i, s, has_types, link) {
         names = names ",\n" member[page, i]
     print_head(name, 3)
     print names "\n\\- " brief_of(page_comment[page]) > out
-    print ".SH SYNOPSIS\n.nf\n\\fB#include <vthread.h>\\fP\n" > out
+    print ".SH SYNOPSIS\n.nf\n" include_of(page_header[page]) "\n" > out
     for (i = 1; i <= member_count[page]; i++)
         print_prototype(prototype[page, i])
     print ".fi\n.PP\nLink with \\fI\\-lvthread\\fP." > out
@@ -349,7 +356,7 @@ function write_overview(header,    name, text, brief, page, i) {
     brief_header = header
     print_head(name, 7)
     print name " \\- " brief_of(brief) > out
-    print ".SH SYNOPSIS\n.nf\n\\fB#include <vthread.h>\\fP\n.fi" > out
+    print ".SH SYNOPSIS\n.nf\n" include_of(header) "\n.fi" > out
     print ".SH DESCRIPTION" > out
     print_comment(text)
     print ".SH FUNCTIONS" > out

@@ -56,7 +56,7 @@ run_c() { # FILE
     # Unquoted: CC and the flags may be several words.
     ${CC:-cc} -std=gnu11 -O2 ${SANITIZE_CFLAGS:-} -Wall -Wextra -Werror \
         -Wno-unused-parameter -I"$top/include" -o "$work/program" \
-        "$work/program.c" "$archive" $private -pthread \
+        "$work/program.c" "$archive" $private ${FFI_LIBS:-} -pthread \
         && timeout 60 "$work/program"
 }
 

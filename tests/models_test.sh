@@ -63,6 +63,8 @@ failed=0
     check holds park_unpark || exit 1
     check holds home_claim || exit 1
     check holds sleep_wake -DPARALLELISM=2 || exit 1
+    check holds request || exit 1
+    check_plants request || exit 1
     check_plants park_unpark || exit 1
     check holds forked_deque || exit 1
     check_plants forked_deque || exit 1

@@ -1,0 +1,355 @@
+/*
+ * call_interrupt_test.c - calls that the deadline or a cancellation ends by a
+ * signal, in place and detached, on both kinds of thread.
+ */
+#include <signal.h>
+
+#include <vthread/cancel.h>
+
+#include "offload.h"
+#include "tests/calls.h"
+
+static int ends[2];
+static atomic_int begun, may_read;
+
+static void open_pipe(void)
+{
+    ck_assert_int_eq(pipe(ends), 0);
+}
+
+/* As read, from the pipe; may_read: not before the signal has been sent once,
+ * so that it must come again. */
+static int reads_a_byte(int waits)
+{
+    char byte;
+    atomic_fetch_add(&begun, 1);
+    if (waits)
+        calls_wait_for(&may_read);
+    return (int)read(ends[0], &byte, 1);
+}
+
+/* Goes on after EINTR, like most of the world. */
+static int insists(int unused)
+{
+    int got;
+    (void)unused;
+    while ((got = reads_a_byte(0)) < 0 && errno == EINTR)
+        continue;
+    errno = 0;
+    return got;
+}
+
+struct attempt {
+    void (*fn)(void);
+    unsigned policy;
+    uint64_t deadline_ns;
+    int waits;
+    int err, result, error;
+    bool sticks; /* an interrupt, after the call */
+};
+
+static void *attempts(void *arg)
+{
+    struct attempt *a = arg;
+    vthread_call_site_t site = {.signature = "i(i)",
+                                .policy = a->policy,
+                                .flags = VTHREAD_CALL_INTERRUPTIBLE};
+    void *args[] = {&a->waits};
+    a->err = vthread_call_until(&site, a->fn, &a->result, args, &a->error,
+                                a->deadline_ns);
+    a->sticks = vthread_testcancel() == ECANCELED;
+    return NULL;
+}
+
+static const unsigned policies[] = {
+    VTHREAD_CALL_AUTO, VTHREAD_CALL_BLOCKING, VTHREAD_CALL_DETACHED};
+
+static struct attempt attempt_of(unsigned policy, uint64_t deadline_ns)
+{
+    return (struct attempt){.fn = FN(reads_a_byte),
+                            .policy = policy,
+                            .deadline_ns = deadline_ns,
+                            .err = -1,
+                            .result = -2,
+                            .error = -3};
+}
+
+static void was_interrupted(const struct attempt *a, int err)
+{
+    ck_assert_int_eq(a->err, err);
+    ck_assert_int_eq(a->result, -1);
+    ck_assert_int_eq(a->error, EINTR);
+    ck_assert(!a->sticks);
+}
+
+static void until_begun(void)
+{
+    calls_until(&begun, 1);
+    atomic_store(&begun, 0);
+}
+
+/* ---- By cancellation ---------------------------------------------------- */
+
+START_TEST(a_cancelled_thread_is_told_by_a_signal)
+{
+    open_pipe();
+    for (unsigned i = 0; i < COUNT_OF(policies); i++) {
+        struct attempt a = attempt_of(policies[i], VTHREAD_NEVER);
+        vthread_t t = start(attempts, &a);
+        until_begun();
+        vthread_interrupt(t);
+        join(t);
+        was_interrupted(&a, ECANCELED);
+    }
+}
+END_TEST
+
+/* The read begins after the signal: it would be lost, if it came once. */
+START_TEST(a_signal_that_comes_too_early_comes_again)
+{
+    open_pipe();
+    for (unsigned i = 0; i < COUNT_OF(policies); i++) {
+        struct attempt a = attempt_of(policies[i], VTHREAD_NEVER);
+        a.waits = 1;
+        atomic_store(&may_read, 0);
+        vthread_t t = start(attempts, &a);
+        until_begun();
+        vthread_interrupt(t);
+        vthread_sleep(5 * VTHREAD_MS); /* the first ones are lost */
+        atomic_store(&may_read, 1);
+        join(t);
+        was_interrupted(&a, ECANCELED);
+    }
+}
+END_TEST
+
+static _Atomic vthread_t platform;
+
+static void *attempts_there(void *arg)
+{
+    atomic_store(&platform, vthread_self());
+    return attempts(arg);
+}
+
+START_TEST(a_cancelled_platform_thread_is_told_too)
+{
+    open_pipe();
+    for (unsigned i = 0; i < COUNT_OF(policies); i++) {
+        struct attempt a = attempt_of(policies[i], VTHREAD_NEVER);
+        atomic_store(&platform, 0);
+        pthread_t t = start_platform(attempts_there, &a);
+        until_begun();
+        vthread_interrupt(atomic_load(&platform));
+        join_platform(t);
+        was_interrupted(&a, ECANCELED);
+    }
+}
+END_TEST
+
+static void *is_cancelled_before(void *arg)
+{
+    struct attempt *a = arg;
+    vthread_interrupt(vthread_self());
+    return attempts(a);
+}
+
+START_TEST(who_is_cancelled_before_makes_no_call)
+{
+    for (unsigned i = 0; i < COUNT_OF(policies); i++) {
+        struct attempt a = attempt_of(policies[i], VTHREAD_NEVER);
+        join(start(is_cancelled_before, &a));
+        ck_assert_int_eq(a.err, ECANCELED);
+        ck_assert_int_eq(a.result, -2);
+        ck_assert(!a.sticks);
+    }
+    ck_assert_int_eq(atomic_load(&begun), 0);
+}
+END_TEST
+
+static void *is_disabled(void *arg)
+{
+    vthread_cancel_disable();
+    attempts(arg);
+    vthread_cancel_enable();
+    return pointer((uintptr_t)vthread_testcancel());
+}
+
+START_TEST(who_has_disabled_it_is_left_alone)
+{
+    open_pipe();
+    for (unsigned i = 0; i < COUNT_OF(policies); i++) {
+        struct attempt a = attempt_of(policies[i], VTHREAD_NEVER);
+        vthread_t t = start(is_disabled, &a);
+        until_begun();
+        vthread_interrupt(t);
+        ck_assert_int_eq(write(ends[1], "x", 1), 1);
+        ck_assert_int_eq((int)(uintptr_t)join(t), ECANCELED);
+        ck_assert_int_eq(a.err, 0);
+        ck_assert_int_eq(a.result, 1);
+    }
+}
+END_TEST
+
+/* ---- By the deadline ---------------------------------------------------- */
+
+/* Until the call has begun before the deadline; a detached one may not. */
+static void meets_deadline(unsigned policy, bool is_virtual)
+{
+    struct attempt a;
+    atomic_store(&begun, 0);
+    for (uint64_t ns = 3 * VTHREAD_MS; !atomic_load(&begun); ns *= 2) {
+        a = attempt_of(policy, vthread_after(ns));
+        if (is_virtual)
+            join(start(attempts, &a));
+        else
+            join_platform(start_platform(attempts, &a));
+        ck_assert_int_eq(a.err, ETIMEDOUT);
+    }
+    was_interrupted(&a, ETIMEDOUT);
+}
+
+START_TEST(the_deadline_is_told_by_a_signal)
+{
+    open_pipe();
+    for (unsigned i = 0; i < COUNT_OF(policies); i++) {
+        meets_deadline(policies[i], true);
+        meets_deadline(policies[i], false);
+    }
+}
+END_TEST
+
+/* ---- A function that takes no notice ------------------------------------ */
+
+START_TEST(what_goes_on_after_eintr_returns_its_result)
+{
+    open_pipe();
+    for (unsigned i = 0; i < COUNT_OF(policies); i++) {
+        struct attempt a = attempt_of(policies[i], VTHREAD_NEVER);
+        a.fn = FN(insists);
+        vthread_t t = start(attempts, &a);
+        until_begun();
+        vthread_interrupt(t);
+        calls_until(&begun, 1); /* once more, after the signal */
+        ck_assert_int_eq(write(ends[1], "x", 1), 1);
+        join(t);
+        ck_assert_int_eq(a.err, 0);
+        ck_assert_int_eq(a.result, 1);
+        ck_assert_int_eq(a.error, 0);
+        ck_assert(a.sticks);
+        atomic_store(&begun, 0);
+    }
+}
+END_TEST
+
+/* ---- Signals ------------------------------------------------------------ */
+
+static int last_signal(void)
+{
+    struct sigaction action;
+    for (int i = SIGRTMAX; i >= SIGRTMIN; i--)
+        if (sigaction(i, NULL, &action) == 0
+            && action.sa_handler == SIG_DFL)
+            return i;
+    return 0;
+}
+
+static void never_called(int signal)
+{
+    (void)signal;
+    abort();
+}
+
+START_TEST(a_handler_of_the_program_stays)
+{
+    struct sigaction action = {.sa_handler = never_called}, now;
+    int wanted = last_signal();
+    sigaction(wanted, &action, NULL);
+    open_pipe();
+    struct attempt a = attempt_of(VTHREAD_CALL_AUTO,
+                                  vthread_after(3 * VTHREAD_MS));
+    join(start(attempts, &a));
+    was_interrupted(&a, ETIMEDOUT);
+    sigaction(wanted, NULL, &now);
+    ck_assert_ptr_eq((void *)now.sa_handler, (void *)never_called);
+}
+END_TEST
+
+static int blocked_signals(void)
+{
+    sigset_t set;
+    int count = 0;
+    pthread_sigmask(SIG_BLOCK, NULL, &set);
+    for (int i = 1; i <= SIGRTMAX; i++)
+        count += sigismember(&set, i) == 1;
+    return count;
+}
+
+static void *mask_is_as_before(void *arg)
+{
+    vthread_pin();
+    int before = blocked_signals();
+    attempts(arg);
+    ck_assert_int_eq(blocked_signals(), before);
+    vthread_unpin();
+    return NULL;
+}
+
+START_TEST(the_mask_is_as_before_afterwards)
+{
+    open_pipe();
+    struct attempt a = attempt_of(VTHREAD_CALL_AUTO,
+                                  vthread_after(3 * VTHREAD_MS));
+    join(start(mask_is_as_before, &a));
+    was_interrupted(&a, ETIMEDOUT);
+    a = attempt_of(VTHREAD_CALL_AUTO, vthread_after(3 * VTHREAD_MS));
+    mask_is_as_before(&a);
+    was_interrupted(&a, ETIMEDOUT);
+}
+END_TEST
+
+/* ---- Many --------------------------------------------------------------- */
+
+START_TEST(each_of_many_is_told)
+{
+    enum { COUNT = 40 };
+    static struct attempt all[COUNT];
+    vthread_t threads[COUNT];
+    open_pipe();
+    for (int round = 0; round < 5; round++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            all[i] = attempt_of(policies[i % COUNT_OF(policies)],
+                                i % 2 ? VTHREAD_NEVER
+                                      : vthread_after(5 * VTHREAD_MS));
+            threads[i] = start(attempts, &all[i]);
+        }
+        for (unsigned i = 0; i < COUNT; i++)
+            if (i % 2)
+                vthread_interrupt(threads[i]);
+        for (unsigned i = 0; i < COUNT; i++) {
+            join(threads[i]);
+            ck_assert_int_eq(all[i].err, i % 2 ? ECANCELED : ETIMEDOUT);
+        }
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("call_interrupt");
+    TCase *cases = new_case(suite, "interrupts");
+    if (!tests_fork()) {
+        puts("each case has a pipe of its own: not without CK_FORK");
+        return 0;
+    }
+    tcase_add_test(cases, a_cancelled_thread_is_told_by_a_signal);
+    tcase_add_test(cases, a_signal_that_comes_too_early_comes_again);
+    tcase_add_test(cases, a_cancelled_platform_thread_is_told_too);
+    tcase_add_test(cases, who_is_cancelled_before_makes_no_call);
+    tcase_add_test(cases, who_has_disabled_it_is_left_alone);
+    tcase_add_test(cases, the_deadline_is_told_by_a_signal);
+    tcase_add_test(cases, what_goes_on_after_eintr_returns_its_result);
+    tcase_add_test(cases, a_handler_of_the_program_stays);
+    tcase_add_test(cases, the_mask_is_as_before_afterwards);
+    tcase_add_test(cases, each_of_many_is_told);
+    return run_suite(suite);
+}
