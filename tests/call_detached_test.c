@@ -4,6 +4,7 @@
  */
 #include <semaphore.h>
 
+#include "deadlock.h"
 #include "offload.h"
 #include "platform/memory.h"
 #include "platform/os_thread.h"
@@ -558,6 +559,63 @@ START_TEST(each_allocation_may_fail)
 }
 END_TEST
 
+/* ---- Deadlocks ---------------------------------------------------------- */
+
+static int waits_for_looks(int count)
+{
+    uint64_t last = atomic_load(&deadlock_test.looks) + (uint64_t)count;
+    while (atomic_load(&deadlock_test.looks) < last)
+        sched_yield();
+    return count;
+}
+
+static void *calls_waits_for_looks(void *count)
+{
+    static vthread_call_site_t site = {.signature = "i(i)",
+                                       .policy = VTHREAD_CALL_DETACHED};
+    int looks = (int)(uintptr_t)count, result = 0;
+    void *args[] = {&looks};
+    expect(vthread_call(&site, FN(waits_for_looks), &result, args, NULL)
+           == 0);
+    return pointer((uintptr_t)result);
+}
+
+static void waits_for_a_call(void)
+{
+    void *result = NULL;
+    setenv("VTHREAD_DEADLOCK", "exit", 1);
+    atomic_store(&deadlock_test.is_restless, true);
+    expect(vthread_join(child_start("caller", calls_waits_for_looks,
+                                    pointer(5)),
+                        &result)
+           == 0);
+    expect(result == pointer(5));
+}
+
+START_TEST(who_waits_for_a_call_is_in_no_deadlock)
+{
+    ends_well(waits_for_a_call);
+}
+END_TEST
+
+static void waits_for_ever_after_a_call(void)
+{
+    setenv("VTHREAD_DEADLOCK", "exit", 1);
+    setenv("VTHREAD_IDLE_MS", "0", 1);
+    vthread_join(child_start("caller", calls_waits_for_looks, NULL), NULL);
+    vthread_join(child_start("parker", parks, NULL), NULL);
+}
+
+START_TEST(os_threads_that_are_idle_hide_no_deadlock)
+{
+    int status = end_of_child(waits_for_ever_after_a_call, text,
+                              sizeof text);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 2,
+                  "ended with status %#x, saying:\n%.2000s", status, text);
+    said("'parker'");
+}
+END_TEST
+
 /* ---- Many --------------------------------------------------------------- */
 
 START_TEST(a_burst_of_10000_is_made_by_as_many_os_threads_as_allowed)
@@ -608,6 +666,9 @@ int main(void)
     if (number_from("STRESS", 0) > 0)
         tcase_set_timeout(cases, 600);
     tcase_add_test(cases, calls_given_up_at_any_stage_leave_nothing);
+    cases = new_case(suite, "deadlocks");
+    tcase_add_test(cases, who_waits_for_a_call_is_in_no_deadlock);
+    tcase_add_test(cases, os_threads_that_are_idle_hide_no_deadlock);
     cases = new_case(suite, "scarcity");
     tcase_add_test(cases, without_an_os_thread_it_is_refused);
     tcase_add_test(cases, with_one_os_thread_all_are_made);
