@@ -119,6 +119,18 @@ static inline bool is_chosen(void)
     return here->chance >> 58 == 0;
 }
 
+/* A long call is always handed off, so that says nothing. */
+static void learn(struct site *site, const struct call_frame *frame,
+                  bool was_long, uint64_t ns)
+{
+    if (site->policy != VTHREAD_CALL_AUTO)
+        return;
+    if (frame->was_handed_off && !was_long)
+        site_note_taken_over(site);
+    else
+        site_note_time(site, ns);
+}
+
 __attribute__((noinline)) static int
 call_timed(struct site *site, const struct vthread_signature *signature,
            void (*fn)(void), void *result, void *const args[], int *error,
@@ -135,10 +147,7 @@ call_timed(struct site *site, const struct vthread_signature *signature,
     make_call(signature, fn, result, args, error);
     uint64_t ended_ns = clock_now_ns();
     close_bracket(&frame);
-    if (frame.was_handed_off && !is_long)
-        site_note_taken_over(site);
-    else
-        site_note_time(site, ended_ns - begun_ns - upcalls_ns);
+    learn(site, &frame, is_long, ended_ns - begun_ns - upcalls_ns);
     return 0;
 }
 
@@ -179,6 +188,7 @@ call_interruptible(struct site *site,
     struct call_frame frame;
     struct interruptible interruptible;
     int own_error, *place = error ? error : &own_error;
+    uint64_t upcalls_ns = 0;
     bool is_long = site->policy == VTHREAD_CALL_BLOCKING
                    || site_is_long(site);
     int err = open_bracket(&frame, site, is_long, deadline_ns);
@@ -186,14 +196,18 @@ call_interruptible(struct site *site,
         return err;
     struct thread *self = thread_self();
     err = interruptible_begin(&interruptible, self, deadline_ns);
-    if (err == 0) {
-        frame.interruptible = &interruptible;
-        make_call(signature, fn, result, args, place);
-        interruptible_end(&interruptible, self);
-    }
-    close_bracket(&frame);
-    if (err != 0)
+    if (err != 0) {
+        close_bracket(&frame);
         return err == EAGAIN ? ENOMEM : err;
+    }
+    frame.interruptible = &interruptible;
+    frame.upcalls_ns = &upcalls_ns;
+    uint64_t begun_ns = clock_now_ns();
+    make_call(signature, fn, result, args, place);
+    uint64_t ended_ns = clock_now_ns();
+    interruptible_end(&interruptible, self);
+    close_bracket(&frame);
+    learn(site, &frame, is_long, ended_ns - begun_ns - upcalls_ns);
     return *place == EINTR ? cause_of_end(deadline_ns) : 0;
 }
 

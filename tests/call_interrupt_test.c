@@ -307,6 +307,33 @@ START_TEST(the_mask_is_as_before_afterwards)
 }
 END_TEST
 
+/* ---- Learning ----------------------------------------------------------- */
+
+static void *learns(void *unused)
+{
+    vthread_call_site_t site = {.signature = "i(i)",
+                                .flags = VTHREAD_CALL_INTERRUPTIBLE};
+    vthread_call_stats_t stats;
+    int waits = 0, error, result;
+    void *args[] = {&waits};
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(vthread_call_until(&site, FN(reads_a_byte), &result,
+                                            args, &error,
+                                            vthread_after(VTHREAD_MS)),
+                         ETIMEDOUT);
+    vthread_call_stats(&site, &stats);
+    ck_assert_uint_eq(stats.policy, VTHREAD_CALL_BLOCKING);
+    ck_assert_uint_eq(stats.timed + stats.taken_over, 3);
+    return unused;
+}
+
+START_TEST(a_site_learns_from_calls_that_were_ended)
+{
+    open_pipe();
+    join(start(learns, NULL));
+}
+END_TEST
+
 /* ---- Many --------------------------------------------------------------- */
 
 START_TEST(each_of_many_is_told)
@@ -350,6 +377,7 @@ int main(void)
     tcase_add_test(cases, what_goes_on_after_eintr_returns_its_result);
     tcase_add_test(cases, a_handler_of_the_program_stays);
     tcase_add_test(cases, the_mask_is_as_before_afterwards);
+    tcase_add_test(cases, a_site_learns_from_calls_that_were_ended);
     tcase_add_test(cases, each_of_many_is_told);
     return run_suite(suite);
 }
