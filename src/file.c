@@ -18,6 +18,7 @@
 
 #include "descriptor.h"
 #include "in_place.h"
+#include "platform/system.h"
 
 struct file_call {
     const char *path;
@@ -44,7 +45,7 @@ static int lasting(long (*make)(void *), struct file_call *call)
 static long make_open(void *arg)
 {
     struct file_call *c = arg;
-    return openat(c->fd, c->path, c->flags | O_CLOEXEC, (mode_t)c->mode);
+    return system_openat(c->fd, c->path, c->flags | O_CLOEXEC, (mode_t)c->mode);
 }
 
 int vthread_openat(int directory, const char *path, int flags, mode_t mode,
@@ -72,18 +73,18 @@ int vthread_open(const char *path, int flags, mode_t mode, int *fd)
 
 static long make_fsync(void *arg)
 {
-    return fsync(((struct file_call *)arg)->fd);
+    return system_fsync(((struct file_call *)arg)->fd);
 }
 
 static long make_fdatasync(void *arg)
 {
-    return fdatasync(((struct file_call *)arg)->fd);
+    return system_fdatasync(((struct file_call *)arg)->fd);
 }
 
 static long make_ftruncate(void *arg)
 {
     struct file_call *c = arg;
-    return ftruncate(c->fd, c->size_bytes);
+    return system_ftruncate(c->fd, c->size_bytes);
 }
 
 int vthread_fsync(int fd)

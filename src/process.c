@@ -23,6 +23,7 @@
 #include "in_place.h"
 #include "platform/memory.h"
 #include "platform/sanitizer.h"
+#include "platform/system.h"
 
 #define PAUSE_MIN_NS (VTHREAD_MS / 4)
 #define PAUSE_MAX_NS (16 * VTHREAD_MS)
@@ -80,7 +81,7 @@ static void close_sources(struct spawn *s)
 {
     for (size_t i = 0; i < s->attr->fd_count; i++)
         if (s->sources[i] >= 0 && s->sources[i] != s->attr->fds[i].parent_fd)
-            close(s->sources[i]);
+            system_close(s->sources[i]);
 }
 
 static bool is_target(const vthread_spawn_attr_t *attr, int fd)
@@ -199,7 +200,7 @@ int vthread_spawn(pid_t *pid, const char *file, char *const argv[],
 static __attribute__((noinline)) int reap(pid_t pid, int *status)
 {
     int saved_errno = errno, how;
-    pid_t found = waitpid(pid, &how, WNOHANG);
+    pid_t found = system_waitpid(pid, &how, WNOHANG);
     int err = found < 0 ? errno : 0;
     errno = saved_errno;
     if (err != 0)

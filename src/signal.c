@@ -29,6 +29,7 @@
 #include "descriptor.h"
 #include "platform/futex.h"
 #include "platform/memory.h"
+#include "platform/system.h"
 #include "thread.h"
 
 /* Signal n is bit n - 1 of a mask. */
@@ -103,7 +104,7 @@ static void handle(int signal)
     /* Release: it is counted before the eventfd tells of it.  Pairs with
      * collect_handled; the write orders it as well. */
     atomic_fetch_add_explicit(&arrived[signal], 1, memory_order_release);
-    ssize_t size = write(event_fd, &one, sizeof one);
+    ssize_t size = system_write(event_fd, &one, sizeof one);
     (void)size; /* cannot be full */
     errno = saved_errno;
 }
@@ -119,7 +120,7 @@ static void keep(int signal, unsigned count)
 static void collect_handled(void)
 {
     uint64_t count;
-    ssize_t size = read(event_fd, &count, sizeof count);
+    ssize_t size = system_read(event_fd, &count, sizeof count);
     (void)size;
     for (int signal = 1; signal <= SIGNALS; signal++)
         /* Relaxed, a hint; acquire: pairs with handle. */
@@ -131,7 +132,7 @@ static void collect_handled(void)
 static void collect_pending(void)
 {
     struct signalfd_siginfo info;
-    while (read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+    while (system_read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
         keep((int)info.ssi_signo, 1);
 }
 
@@ -206,7 +207,7 @@ static int open_event(void)
         return errno;
     int err = descriptor_listen(fd, hear);
     if (err != 0)
-        close(fd);
+        system_close(fd);
     else
         event_fd = fd;
     return err;
@@ -223,7 +224,7 @@ static int set_signal_fd(uint64_t mask)
         return 0;
     int err = descriptor_listen(fd, hear);
     if (err != 0)
-        close(fd);
+        system_close(fd);
     else
         signal_fd = fd;
     return err;

@@ -1,6 +1,7 @@
 #!/bin/bash
 # libvthread-posix exports the names of libc that it stands for, and no other;
-# and libvthread calls none of them, for it would call itself.
+# and libvthread calls none of them, for it would call itself; but for the
+# resolver, which it calls in place: there a call in place changes nothing.
 set -eu
 [ -e .libs/libvthread-posix.so ] || { echo "not built here"; exit 77; }
 source=${srcdir:-$(dirname "$0")/..}/src/posix
@@ -40,6 +41,7 @@ grep -qx read <<<"$real" || { echo "real.h is not understood"; failed=1; }
 if [ -z "${SANITIZE_CFLAGS:-}" ]; then
     none "libvthread calls what libvthread-posix stands for" \
         "$(LC_ALL=C comm -12 <(echo "$ours") \
-            <(names_of .libs/libvthread.so --undefined-only))"
+            <(names_of .libs/libvthread.so --undefined-only |
+                grep -Ev '^get(addr|name)info$'))"
 fi
 exit $failed

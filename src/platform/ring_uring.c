@@ -46,6 +46,7 @@
 #include "memory.h"
 #include "os_thread.h"
 #include "sanitizer.h"
+#include "system.h"
 
 enum {
     TRIES_MAX = 16,
@@ -93,7 +94,7 @@ static void push(struct ring_link *link)
     while (!atomic_compare_exchange_weak(&handed_in, &first, link));
     if (atomic_load(&is_asleep) && atomic_exchange(&is_asleep, false)) {
         int saved_errno = errno;
-        ssize_t size = write(event_fd, &one, sizeof one);
+        ssize_t size = system_write(event_fd, &one, sizeof one);
 
         (void)size; /* cannot be full */
         errno = saved_errno;
@@ -294,7 +295,7 @@ static void nap(void)
 {
     struct timespec time = {.tv_nsec = 1000 * 1000};
 
-    nanosleep(&time, NULL);
+    system_nanosleep(&time);
 }
 
 /* Hands in what is prepared, and waits for a completion unless there is
@@ -410,7 +411,7 @@ static enum state try_to_open(void)
             return OPEN;
         io_uring_queue_exit(&ring);
     }
-    close(event_fd);
+    system_close(event_fd);
     return error == EMFILE || error == ENFILE || error == ENOMEM
                    || error == EAGAIN
                ? later

@@ -28,6 +28,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -122,9 +123,37 @@ static inline int system_epoll_pwait2(int fd, struct epoll_event *events,
 /* Nothing that the sanitizers miss.  Not inline, for a test. */
 int system_close(int fd);
 
+static inline int system_openat(int directory, const char *path, int flags,
+                                mode_t mode)
+{
+    return (int)SYSTEM_CALL(openat, directory, path, flags, mode);
+}
+
 static inline int system_open(const char *path, int flags)
 {
-    return (int)SYSTEM_CALL(openat, AT_FDCWD, path, flags);
+    return system_openat(AT_FDCWD, path, flags, 0);
+}
+
+static inline int system_fsync(int fd)
+{
+    return (int)SYSTEM_CALL(fsync, fd);
+}
+
+static inline int system_fdatasync(int fd)
+{
+    return (int)SYSTEM_CALL(fdatasync, fd);
+}
+
+static inline int system_ftruncate(int fd, off_t size_bytes)
+{
+    return (int)SYSTEM_CALL(ftruncate, fd, size_bytes);
+}
+
+static inline pid_t system_waitpid(pid_t pid, int *status, int options)
+{
+    if (SANITIZER_WATCHES_CALLS)
+        return waitpid(pid, status, options);
+    return (pid_t)syscall(SYS_wait4, pid, status, options, NULL);
 }
 
 static inline void system_nanosleep(const struct timespec *duration)
