@@ -608,11 +608,15 @@ static void waits_for_ever_after_a_call(void)
 
 START_TEST(os_threads_that_are_idle_hide_no_deadlock)
 {
+#if !defined __SANITIZE_THREAD__ /* it does not let such a process end */
     int status = end_of_child(waits_for_ever_after_a_call, text,
                               sizeof text);
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 2,
                   "ended with status %#x, saying:\n%.2000s", status, text);
     said("'parker'");
+#else
+    (void)waits_for_ever_after_a_call;
+#endif
 }
 END_TEST
 
