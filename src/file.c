@@ -45,7 +45,8 @@ static int lasting(long (*make)(void *), struct file_call *call)
 static long make_open(void *arg)
 {
     struct file_call *c = arg;
-    return system_openat(c->fd, c->path, c->flags | O_CLOEXEC, (mode_t)c->mode);
+    return system_openat(c->fd, c->path, c->flags | O_CLOEXEC,
+                         (mode_t)c->mode);
 }
 
 int vthread_openat(int directory, const char *path, int flags, mode_t mode,
