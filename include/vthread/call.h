@@ -236,8 +236,8 @@ VTHREAD_API int vthread_call_until(vthread_call_site_t *site,
 
 /* What a site with VTHREAD_CALL_AUTO has learnt.  One call in 64 is timed,
  * chosen by chance, and the first few; while the site is treated as BLOCKING,
- * and where it is interruptible, all are.  Three in a row that last longer than 20 us make it BLOCKING,
- * eight in a row below 5 us end that. */
+ * and where it is interruptible, all are.  Three in a row that last longer
+ * than 20 us make it BLOCKING, eight in a row below 5 us end that. */
 typedef struct vthread_call_stats {
     unsigned policy;      /* how it is treated now: VTHREAD_CALL_AUTO or
                              _BLOCKING; of other sites the policy given */
