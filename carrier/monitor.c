@@ -301,9 +301,6 @@ static void rest(struct pool *pool)
         futex_wait(&pool->monitor_signal, 0, until_ns);
     atomic_store_explicit(&pool->monitor_sleeps, false,
                           memory_order_relaxed);
-    /* Or the timed waits to come would not wait.  seq_cst: before the look
-     * at is_stopping, which monitor_stop's caller sets before the signal. */
-    atomic_store_explicit(&pool->monitor_signal, 0, memory_order_seq_cst);
 }
 
 static uint64_t longest_interval(struct pool *pool,
@@ -331,6 +328,10 @@ static void monitor_main(void *argument)
     struct memory last = {.looked_ns = clock_now_ns()};
     while (!atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst)) {
         futex_wait(&pool->monitor_signal, 0, clock_now_ns() + wait_ns);
+        /* Or the waits to come would not wait: a signal may come long after
+         * the rest that it was to end.  seq_cst: before the look at
+         * is_stopping, which monitor_stop's caller sets before the signal. */
+        atomic_store_explicit(&pool->monitor_signal, 0, memory_order_seq_cst);
         if (look(pool, &last))
             interval = INTERVAL_MIN_NS;
         else if ((interval *= 2) > longest_interval(pool, &last))
