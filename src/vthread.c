@@ -68,6 +68,7 @@
 #include "platform/clock.h"
 #include "platform/futex.h"
 #include "platform/panic.h"
+#include "platform/sanitizer.h"
 #include "platform/system.h"
 #include "running.h"
 #include "scheduler.h"
@@ -210,10 +211,12 @@ static void sleep_while_waiting(struct thread *t, uint64_t deadline_ns)
 {
     uint64_t word;
     while ((word = atomic_load_explicit(&t->word, memory_order_acquire))
-           & WAIT_MODES)
-        if (futex_wait(flags_of(t), (uint32_t)word, deadline_ns) == ETIMEDOUT
-            && give_up(t))
+           & WAIT_MODES) {
+        uint64_t until_ns = sanitizer_sleep_limit(deadline_ns);
+        if (futex_wait(flags_of(t), (uint32_t)word, until_ns) == ETIMEDOUT
+            && until_ns == deadline_ns && give_up(t))
             return;
+    }
 }
 
 static int wait_in_kernel(struct thread *t, uint64_t flags,

@@ -18,12 +18,13 @@
 static int (*next_close)(int fd);
 
 int __wrap_system_close(int fd);
+int __real_system_close(int fd);
 
 int __wrap_system_close(int fd)
 {
     int (*instead)(int) = next_close;
     next_close = NULL;
-    return instead ? instead(fd) : (int)syscall(SYS_close, fd);
+    return instead ? instead(fd) : __real_system_close(fd);
 }
 
 /* Nobody else opens a file while numbers matter: malloc does when it makes

@@ -23,6 +23,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 /* gcc defines the names, clang answers when asked. */
@@ -234,5 +235,17 @@ static inline void sanitizer_stack_registered(const void *bottom,
     if (__builtin_expect(sanitizer_is_valgrind, 0))
         sanitizer_valgrind_register(bottom, top);
 }
+
+/* Until when an OS thread that waits until then may sleep in the kernel at a
+ * time.  TSan runs the handlers of signals inside of libc's functions only, so
+ * who sleeps without them has to come by. */
+#if defined __SANITIZE_THREAD__
+uint64_t sanitizer_sleep_limit(uint64_t deadline_ns);
+#else
+static inline uint64_t sanitizer_sleep_limit(uint64_t deadline_ns)
+{
+    return deadline_ns;
+}
+#endif
 
 #endif
