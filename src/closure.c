@@ -34,26 +34,27 @@ static void call_fn(const struct vthread_closure *closure, void *result,
     *(ffi_arg *)result = signature_load_small(type, &small);
 }
 
-/* On a virtual thread.  Pinned before the bracket ends, and until it has begun
- * again, so that there is no moment in which the thread could leave. */
+/* On a virtual thread, or inside of a call.  Pinned before the bracket ends,
+ * and until it has begun again, so that there is no moment in which the thread
+ * could leave, or the continuation inside of it that makes the call. */
 static void call_pinned(const struct vthread_closure *closure, void *result,
                         void **args)
 {
     struct call_frame *frame = call_local_self()->frame;
-    bool is_pinned = vthread_pin() == 0;
+    bool is_pinned = vthread_continuation_pin() == 0;
     if (frame)
         call_frame_suspend(frame);
     call_fn(closure, result, args);
     if (frame)
         call_frame_resume(frame);
     if (is_pinned)
-        vthread_unpin();
+        vthread_continuation_unpin();
 }
 
 static void serve(ffi_cif *cif, void *result, void **args, void *closure)
 {
     (void)cif;
-    if (vthread_is_virtual())
+    if (vthread_is_virtual() || call_local_self()->frame)
         call_pinned(closure, result, args);
     else
         call_fn(closure, result, args);

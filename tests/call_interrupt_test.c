@@ -360,6 +360,71 @@ START_TEST(each_of_many_is_told)
 }
 END_TEST
 
+/* ---- Not in an upcall --------------------------------------------------- */
+
+static int sleeps_ms(int ms)
+{
+    struct timespec time = {.tv_nsec = ms * 1000000L};
+    return nanosleep(&time, NULL);
+}
+
+static int sleeps(vthread_call_site_t *site, int *error)
+{
+    int ms = 20, result = -1;
+    void *args[] = {&ms};
+    ck_assert_int_eq(vthread_call(site, FN(sleeps_ms), &result, args, error),
+                     0);
+    return result;
+}
+
+/* The deadline of the call around it comes meanwhile. */
+static void calls_inside(void *user, void *result, void *const args[])
+{
+    vthread_call_site_t site = {.signature = "i(i)",
+                                .flags = VTHREAD_CALL_INTERRUPTIBLE};
+    int error;
+    (void)args, (void)result, (void)user;
+    while (vthread_now() < *(uint64_t *)user)
+        ck_assert_int_eq(sleeps(&site, &error), 0);
+    ck_assert_int_eq(sleeps(&site, &error), 0);
+}
+
+static int calls_back_and_reads(void (*upcall)(void))
+{
+    upcall();
+    return reads_a_byte(0);
+}
+
+static void *calls_out(void *arg)
+{
+    uint64_t deadline_ns = vthread_after(VTHREAD_MS);
+    vthread_closure_t *closure;
+    vthread_signature_t *signature;
+    void (*code)(void);
+    ck_assert_int_eq(vthread_signature_parse(&signature, "v()", NULL), 0);
+    ck_assert_int_eq(vthread_closure_create(&closure, &code, signature,
+                                            calls_inside, &deadline_ns),
+                     0);
+    vthread_call_site_t site = {.signature = "i(p)",
+                                .flags = VTHREAD_CALL_INTERRUPTIBLE};
+    void *place = code, *args[] = {&place};
+    int result = 0, error = 0;
+    int err = vthread_call_until(&site, FN(calls_back_and_reads), &result,
+                                 args, &error, deadline_ns);
+    ck_assert_int_eq(err, ETIMEDOUT);
+    ck_assert_int_eq(result, -1);
+    ck_assert_int_eq(error, EINTR);
+    vthread_closure_destroy(closure);
+    return arg;
+}
+
+START_TEST(the_deadline_of_a_call_ends_no_other_in_its_upcall)
+{
+    open_pipe();
+    on_both_kinds(calls_out);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("call_interrupt");
@@ -379,5 +444,7 @@ int main(void)
     tcase_add_test(cases, the_mask_is_as_before_afterwards);
     tcase_add_test(cases, a_site_learns_from_calls_that_were_ended);
     tcase_add_test(cases, each_of_many_is_told);
+    tcase_add_test(cases,
+                   the_deadline_of_a_call_ends_no_other_in_its_upcall);
     return run_suite(suite);
 }

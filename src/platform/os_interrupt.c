@@ -58,6 +58,11 @@ static struct timespec time_of(uint64_t ns)
                              .tv_nsec = (long)(ns % 1000000000)};
 }
 
+static void disarm(struct os_interrupt *interrupt)
+{
+    timer_settime(interrupt->timer, 0, &(struct itimerspec){0}, NULL);
+}
+
 /* From that time on, 0: now; under the lock. */
 static void arm(struct os_interrupt *interrupt, uint64_t deadline_ns)
 {
@@ -67,6 +72,15 @@ static void arm(struct os_interrupt *interrupt, uint64_t deadline_ns)
     };
 
     timer_settime(interrupt->timer, TIMER_ABSTIME, &times, NULL);
+}
+
+/* As much as there is reason to; under the lock. */
+static void arm_if_due(struct os_interrupt *interrupt)
+{
+    if (interrupt->is_fired)
+        arm(interrupt, 0);
+    else if (interrupt->deadline_ns != UINT64_MAX)
+        arm(interrupt, interrupt->deadline_ns);
 }
 
 static int create_timer(timer_t *timer)
@@ -90,10 +104,8 @@ int os_interrupt_open(struct os_interrupt *interrupt, uint64_t deadline_ns)
     os_lock_acquire(&interrupt->lock);
     interrupt->timer = timer;
     interrupt->is_open = true;
-    if (interrupt->is_fired)
-        arm(interrupt, 0);
-    else if (deadline_ns != UINT64_MAX)
-        arm(interrupt, deadline_ns);
+    interrupt->deadline_ns = deadline_ns;
+    arm_if_due(interrupt);
     os_lock_release(&interrupt->lock);
     interrupt->was_blocked = set_blocked(false);
     return 0;
@@ -112,15 +124,24 @@ void os_interrupt_close(struct os_interrupt *interrupt)
     errno = saved;
 }
 
+/* The timer would go on, and its signal end what another bracket has been
+ * opened for meanwhile.  One that is pending comes before it is blocked. */
 void os_interrupt_pause(struct os_interrupt *interrupt)
 {
-    (void)interrupt;
+    os_lock_acquire(&interrupt->lock);
+    interrupt->is_paused = true;
+    if (interrupt->is_fired || interrupt->deadline_ns != UINT64_MAX)
+        disarm(interrupt);
+    os_lock_release(&interrupt->lock);
     set_blocked(true);
 }
 
 void os_interrupt_resume(struct os_interrupt *interrupt)
 {
-    (void)interrupt;
+    os_lock_acquire(&interrupt->lock);
+    interrupt->is_paused = false;
+    arm_if_due(interrupt);
+    os_lock_release(&interrupt->lock);
     set_blocked(false);
 }
 
@@ -128,7 +149,7 @@ void os_interrupt_fire(struct os_interrupt *interrupt)
 {
     os_lock_acquire(&interrupt->lock);
     interrupt->is_fired = true;
-    if (interrupt->is_open)
+    if (interrupt->is_open && !interrupt->is_paused)
         arm(interrupt, 0);
     os_lock_release(&interrupt->lock);
 }

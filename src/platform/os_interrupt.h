@@ -18,10 +18,12 @@
 /* Zero-valid: no bracket is open. */
 struct os_interrupt {
     struct os_lock lock;
-    bool is_open;  /* L: the timer is there */
-    bool is_fired; /* L */
-    timer_t timer; /* L */
-    bool was_blocked; /* the signal, before: the owner's */
+    bool is_open;         /* L: the timer is there */
+    bool is_paused;       /* L: and is not to be armed */
+    bool is_fired;        /* L */
+    timer_t timer;        /* L */
+    uint64_t deadline_ns; /* the owner's, like this: */
+    bool was_blocked;     /* the signal, before */
 };
 
 /* From here on the calling OS thread may be interrupted: at the deadline
