@@ -6,7 +6,9 @@
  *
  * A thread in a call is pinned: should it wait inside, in a callback
  * perhaps, it waits on this OS thread.  It waits for its slot before that,
- * unmounted, and may find itself on another carrier then.
+ * unmounted, and may find itself on another carrier then.  A continuation
+ * that makes the call inside a thread could leave by itself, for another
+ * thread to run it: so it is pinned besides, on platform threads too.
  *
  * Slots are first come first served.  Who waits and who gives one back look
  * at each other's word after a full fence, so one sees the other:
@@ -30,6 +32,7 @@
 #include <vthread.h>
 
 #include "carrier/pool.h"
+#include "continuation/mount.h"
 #include "local.h"
 #include "scheduler.h"
 #include "waitlist.h"
@@ -118,6 +121,20 @@ static void give_slot(struct vthread_scheduler *s)
 
 /* ---- The bracket -------------------------------------------------------- */
 
+static inline void pin(const struct blocking *blocking)
+{
+    blocking->self->continuation.pins++;
+    if (unlikely(blocking->inner != NULL))
+        blocking->inner->pins++;
+}
+
+static inline void unpin(const struct blocking *blocking)
+{
+    blocking->self->continuation.pins--;
+    if (unlikely(blocking->inner != NULL))
+        blocking->inner->pins--;
+}
+
 /* With a slot, unless there are none at all. */
 __attribute__((noinline)) static int begin_long(struct blocking *blocking,
                                                 uint64_t deadline_ns)
@@ -125,7 +142,7 @@ __attribute__((noinline)) static int begin_long(struct blocking *blocking,
     struct thread *self = blocking->self;
     struct vthread_scheduler *s = local_self()->scheduler;
     if (carrier_calls(blocking->carrier) > 0 || !pool_has_slots(s->pool)) {
-        self->continuation.pins++;
+        pin(blocking);
         carrier_call_stay(blocking->carrier);
         return 0;
     }
@@ -135,7 +152,7 @@ __attribute__((noinline)) static int begin_long(struct blocking *blocking,
             return err;
         blocking->carrier = local_self()->carrier;
     }
-    self->continuation.pins++;
+    pin(blocking);
     carrier_call_block(blocking->carrier);
     return 0;
 }
@@ -147,16 +164,21 @@ int blocking_begin(struct blocking *blocking, enum blocking_kind kind,
     *blocking = (struct blocking){.self = self, .carrier = NULL};
     if (unlikely(!self))
         return ENOMEM;
+    struct continuation *inner = mount_point_self()->current;
+    blocking->inner = inner != &self->continuation ? inner : NULL;
+    if (unlikely(self->continuation.pins == UINT16_MAX
+                 || (blocking->inner && inner->pins == UINT16_MAX)))
+        return EAGAIN;
     /* Relaxed: what it is never changes. */
     if (atomic_load_explicit(&self->word, memory_order_relaxed)
-        & THREAD_PLATFORM)
+        & THREAD_PLATFORM) {
+        pin(blocking);
         return 0;
-    if (unlikely(self->continuation.pins == UINT16_MAX))
-        return EAGAIN;
+    }
     blocking->carrier = local_self()->carrier;
     if (likely(kind == BLOCKING_SHORT
                && carrier_call_enter(blocking->carrier))) {
-        self->continuation.pins++;
+        pin(blocking);
         return 0;
     }
     return begin_long(blocking, deadline_ns);
@@ -173,10 +195,9 @@ __attribute__((noinline)) static void come_back(struct blocking *blocking)
 
 void blocking_end(struct blocking *blocking)
 {
-    if (!blocking->carrier)
-        return;
-    bool was_handed_off = carrier_call_leave(blocking->carrier);
-    blocking->self->continuation.pins--;
+    bool was_handed_off = blocking->carrier
+                          && carrier_call_leave(blocking->carrier);
+    unpin(blocking);
     if (unlikely(was_handed_off))
         come_back(blocking);
 }

@@ -19,6 +19,7 @@ enum blocking_kind {
 
 struct blocking {
     struct thread *self;
+    struct continuation *inner; /* that runs inside the thread, or NULL */
     struct carrier *carrier; /* NULL: on a platform thread */
     bool was_handed_off;     /* set by blocking_end: others took over, at
                                 once or because it lasted */
@@ -26,7 +27,8 @@ struct blocking {
 
 /*
  * Begins a call that may block; the caller then makes it, without leaving
- * its OS thread.  At most max_carriers - parallelism such calls keep others
+ * its OS thread: the thread is pinned, and so is the continuation inside of
+ * it, if any, that makes the call.  At most max_carriers - parallelism such calls keep others
  * from nothing at the same time; there are as many slots.  Who finds none
  * waits for one, first come first served, until deadline_ns; 0: not at all.
  * A short call needs one too when there are few.

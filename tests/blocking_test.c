@@ -417,6 +417,69 @@ START_TEST(a_thread_may_end_in_its_call)
 }
 END_TEST
 
+/* ---- Continuations ------------------------------------------------------ */
+
+static const char inner[] = "inner", outer[] = "outer";
+
+static void yields_once(void *arg)
+{
+    *(int *)arg += vthread_continuation_yield(inner) == 0;
+}
+
+static vthread_continuation_t *continuation(const char *scope,
+                                            void (*fn)(void *), void *arg)
+{
+    vthread_continuation_t *c;
+    vthread_continuation_attr_t attr = {.scope = scope};
+    ck_assert_int_eq(vthread_continuation_create(&c, &attr, fn, arg), 0);
+    return c;
+}
+
+static void run(vthread_continuation_t *c)
+{
+    ck_assert_int_eq(vthread_continuation_run(c), 0);
+}
+
+/* One that begins inside of the call may leave: it stays in the call. */
+static void *yields_in_call(void *arg)
+{
+    int resumed = 0;
+    vthread_continuation_t *c = continuation(inner, yields_once, &resumed);
+    ck_assert_int_eq(vthread_continuation_yield(outer), EBUSY);
+    run(c);
+    ck_assert_int_eq(resumed, 0);
+    run(c);
+    ck_assert_int_eq(resumed, 1);
+    ck_assert_int_eq(vthread_continuation_destroy(c), 0);
+    return arg;
+}
+
+static void blocks_inside(void *unused)
+{
+    (void)unused;
+    ck_assert_int_eq(vthread_continuation_yield(outer), 0);
+    ck_assert_int_eq(vthread_block(yields_in_call, NULL, NULL), 0);
+    ck_assert_int_eq(vthread_continuation_yield(outer), 0);
+}
+
+static void *runs_one_that_blocks(void *arg)
+{
+    vthread_continuation_t *c = continuation(outer, blocks_inside, NULL);
+    for (int i = 0; i < 3; i++) {
+        ck_assert(!vthread_continuation_is_done(c));
+        run(c);
+    }
+    ck_assert(vthread_continuation_is_done(c));
+    ck_assert_int_eq(vthread_continuation_destroy(c), 0);
+    return arg;
+}
+
+START_TEST(a_continuation_does_not_leave_its_call)
+{
+    on_both_kinds(runs_one_that_blocks);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("blocking");
@@ -426,6 +489,7 @@ int main(void)
     tcase_add_test(cases, a_wait_inside_stays_on_the_os_thread);
     tcase_add_test(cases, a_thread_that_binds_itself_stays_on_its_carrier);
     tcase_add_test(cases, a_thread_may_end_in_its_call);
+    tcase_add_test(cases, a_continuation_does_not_leave_its_call);
     cases = new_case(suite, "slots");
     tcase_add_test(cases, those_who_find_no_slot_wait_while_others_run);
     tcase_add_test(cases, they_get_slots_in_the_order_in_which_they_came);

@@ -430,6 +430,58 @@ START_TEST(a_closure_keeps_its_signature)
 }
 END_TEST
 
+/* ---- Continuations ------------------------------------------------------ */
+
+static const char scope[] = "scope";
+
+static void yields(void *user, void *result, void *const args[])
+{
+    (void)args, (void)result;
+    *(int *)user = vthread_continuation_yield(scope);
+}
+
+static void calls_fn(void (*fn)(void))
+{
+    fn();
+}
+
+/* Its frames belong to the call, whose end is awaited on this OS thread. */
+static void is_called_back(void *policy)
+{
+    int yielded = 0;
+    struct upcall u = upcall_of("v()", yields, &yielded);
+    vthread_call_site_t site = {.signature = "v(p)",
+                                .policy = *(unsigned *)policy};
+    void *code = u.code, *args[] = {&code};
+    ck_assert_int_eq(vthread_call(&site, FN(calls_fn), NULL, args, NULL), 0);
+    ck_assert_int_eq(yielded, EBUSY);
+    ck_assert_int_eq(vthread_continuation_yield(scope), 0);
+    vthread_closure_destroy(u.closure);
+}
+
+static void *runs_one_that_is_called_back(void *arg)
+{
+    static unsigned policies[] = {VTHREAD_CALL_AUTO, VTHREAD_CALL_BLOCKING};
+    for (unsigned i = 0; i < COUNT_OF(policies); i++) {
+        vthread_continuation_t *c;
+        vthread_continuation_attr_t attr = {.scope = scope};
+        ck_assert_int_eq(vthread_continuation_create(
+                             &c, &attr, is_called_back, &policies[i]),
+                         0);
+        ck_assert_int_eq(vthread_continuation_run(c), 0);
+        ck_assert_int_eq(vthread_continuation_run(c), 0);
+        ck_assert(vthread_continuation_is_done(c));
+        ck_assert_int_eq(vthread_continuation_destroy(c), 0);
+    }
+    return arg;
+}
+
+START_TEST(a_continuation_does_not_leave_an_upcall)
+{
+    on_both_kinds(runs_one_that_is_called_back);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("closure");
@@ -447,5 +499,6 @@ int main(void)
     tcase_add_test(cases,
                    an_os_thread_of_a_library_calls_back_as_a_platform_thread);
     tcase_add_test(cases, a_detached_call_calls_back_as_a_platform_thread);
+    tcase_add_test(cases, a_continuation_does_not_leave_an_upcall);
     return run_suite(suite);
 }

@@ -84,8 +84,9 @@ VTHREAD_API int vthread_continuation_run(vthread_continuation_t *continuation);
  *
  * Returns  0 after having been unmounted; EINVAL when no such scope is
  *          mounted on this OS thread; EBUSY when one of those to unmount
- *          is pinned; ENOMEM when its frames could not be copied away.
- *          All of these change nothing.
+ *          is pinned, or in a call that blocks (vthread_block, vthread_call)
+ *          or an upcall of one; ENOMEM when its frames could not be copied
+ *          away.  All of these change nothing.
  */
 VTHREAD_API int vthread_continuation_yield(const void *scope);
 
