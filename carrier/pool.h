@@ -178,7 +178,7 @@ void pool_give_slot(struct pool *pool);
  *   enter   the call may be short: the monitor hands off if it lasts.  False,
  *           and nothing has happened: to be made as one that blocks
  *   block   it will block, and has a slot: others take over at once
- *   stay    there are no slots, or this one lies within another one: it is a
+ *   stay    there is no slot, or this one lies within another one: it is a
  *           part of the task's time, or of that call
  *   leave   it is over.  True: it was handed off, and the caller gives the
  *           slot back */

@@ -135,18 +135,31 @@ static inline void unpin(const struct blocking *blocking)
         blocking->inner->pins--;
 }
 
-/* With a slot, unless there are none at all. */
+static bool is_pinned(const struct thread *self)
+{
+    return mount_is_pinned(mount_point_self(), &self->continuation);
+}
+
+static int stay(const struct blocking *blocking)
+{
+    pin(blocking);
+    carrier_call_stay(blocking->carrier);
+    return 0;
+}
+
+/* With a slot, unless there are none at all; or none is free and the thread
+ * is pinned, in an upcall perhaps: then it would keep its carrier while it
+ * waits, which those may need who have slots, or wait before it. */
 __attribute__((noinline)) static int begin_long(struct blocking *blocking,
                                                 uint64_t deadline_ns)
 {
     struct thread *self = blocking->self;
     struct vthread_scheduler *s = local_self()->scheduler;
-    if (carrier_calls(blocking->carrier) > 0 || !pool_has_slots(s->pool)) {
-        pin(blocking);
-        carrier_call_stay(blocking->carrier);
-        return 0;
-    }
+    if (carrier_calls(blocking->carrier) > 0 || !pool_has_slots(s->pool))
+        return stay(blocking);
     if (is_awaited(&s->slots) || !pool_take_slot(s->pool)) {
+        if (deadline_ns != 0 && is_pinned(self))
+            return stay(blocking);
         int err = wait_for_slot(s, self, deadline_ns);
         if (err != 0)
             return err;

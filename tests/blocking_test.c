@@ -379,6 +379,31 @@ START_TEST(without_slots_calls_keep_their_carrier)
 }
 END_TEST
 
+static void *calls_pinned(void *arg)
+{
+    ck_assert_int_eq(vthread_pin(), 0);
+    ck_assert_ptr_null(calls_in_turn(arg));
+    ck_assert_ptr_eq(calls_short(&(uint64_t){VTHREAD_NEVER}), NULL);
+    ck_assert_ptr_eq(calls_until(&(uint64_t){0}), pointer(EAGAIN));
+    ck_assert_int_eq(vthread_unpin(), 0);
+    return arg;
+}
+
+/* They would keep the carriers that those need to whom slots are given. */
+START_TEST(a_pinned_thread_does_not_wait_for_a_slot)
+{
+    vthread_scheduler_t *s = scheduler_with_slots();
+    vthread_t threads[SLOTS + 1];
+    fill_slots(s, threads);
+    threads[SLOTS] = start_on(s, makes_a_call, NULL);
+    until_waiting(threads[SLOTS]);
+    join(start_on(s, calls_pinned, NULL));
+    ck_assert_uint_eq(stats_of(s).slot_waits, 1);
+    end_calls(threads, SLOTS + 1);
+    shut_down(s);
+}
+END_TEST
+
 /* ---- The end inside ----------------------------------------------------- */
 
 static void *exits(void *arg)
@@ -497,6 +522,7 @@ int main(void)
                    waiting_for_a_slot_ends_by_deadline_and_cancellation);
     tcase_add_test(cases, a_short_call_waits_for_a_slot_when_they_are_few);
     tcase_add_test(cases, no_slot_is_lost_to_deadlines_and_cancellation);
+    tcase_add_test(cases, a_pinned_thread_does_not_wait_for_a_slot);
     tcase_add_test(cases, without_slots_calls_keep_their_carrier);
     return run_suite(suite);
 }

@@ -21,8 +21,10 @@
  * max_carriers - parallelism calls block at the same time, and a few less:
  * some slots are kept for calls that were expected to be short.  Who finds no
  * slot waits for one, first come first served, like anyone who waits: other
- * threads go on.  Where max_carriers is parallelism there are no slots; the
- * call then keeps its carrier.
+ * threads go on.  A pinned thread, in a callback perhaps, would keep its
+ * carrier while it waits: it makes the call at once, and keeps its carrier
+ * for as long as that lasts.  Where max_carriers is parallelism there are no
+ * slots, and all calls do.
  *
  * When calls are over the OS threads remain for later ones.  One that has not
  * been needed for VTHREAD_IDLE_MS (10,000; 0: ever) ends.
