@@ -140,8 +140,13 @@ static void *connect_claims(void *arg)
     connect(fd, to, sizeof address); /* Linux says 0 once more */
     require(fails(EISCONN, connect(fd, to, sizeof address)));
     close(fd);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    require(connect(fd, to, sizeof address) == 0);
+    require(fails(EISCONN, connect(fd, to, sizeof address)));
+    close(fd);
     close(listener);
     fd = socket(AF_INET, SOCK_STREAM, 0);
+    require(fails(ECONNREFUSED, connect(fd, to, sizeof address)));
     require(fails(ECONNREFUSED, connect(fd, to, sizeof address)));
     require(!(fcntl(fd, F_GETFL) & O_NONBLOCK));
     close(fd);

@@ -107,18 +107,41 @@ static int begin(int fd, const struct sockaddr *address, socklen_t length)
     return result;
 }
 
+static bool is_internet(const struct sockaddr *address)
+{
+    return address->sa_family == AF_INET || address->sa_family == AF_INET6;
+}
+
+/* connect itself tells what the one before has come to, and not before that
+ * does the kernel know that it is over: the next one would be told instead,
+ * success on a connected socket, or ECONNABORTED by who tries again after an
+ * error. */
+static int result_by_connect(const struct transfer *t)
+{
+    if (begin(t->fd, t->to, t->to_length) == 0 || errno == EISCONN)
+        return 0;
+    return errno == EALREADY || errno == EINPROGRESS ? EAGAIN : errno;
+}
+
+/* Elsewhere it might begin anew. */
+static int result_by_option(const struct transfer *t)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+    return getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0
+               ? error
+               : errno;
+}
+
 /* What has come of it: EAGAIN as long as nothing has. */
 static ssize_t attempt_finish(struct transfer *t)
 {
     struct pollfd entry = {.fd = t->fd, .events = POLLOUT};
-    int error = 0, n = REAL(poll)(&entry, 1, 0);
-    socklen_t size = sizeof error;
-    if (n == 0)
-        error = EAGAIN;
-    else if (n < 0
-             || getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
-        error = errno;
-    return own_result(error);
+    int n = REAL(poll)(&entry, 1, 0);
+    if (n <= 0)
+        return own_result(n == 0 ? EAGAIN : errno);
+    return own_result(is_internet(t->to) ? result_by_connect(t)
+                                         : result_by_option(t));
 }
 
 /* The backlog of a UNIX socket may be full: that is EAGAIN, and nothing has
