@@ -2,7 +2,9 @@
  * posix_wait_test.c - plain poll, select, epoll_wait and the sleep family,
  * by virtual threads.
  */
+#include <limits.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <time.h>
@@ -147,6 +149,33 @@ START_TEST(one_of_many_descriptors_ends_the_wait)
     wait_for_one(select_all);
     wait_for_one(pselect_all);
     wait_for_one(epoll_all);
+}
+END_TEST
+
+/* Old programs pass getdtablesize(), and sets that have an end before. */
+static void *passes_any_limit(void *arg)
+{
+    struct {
+        fd_set set;
+        unsigned char after[4096];
+    } reads = {.after = {0}};
+    struct pair pair = open_pair(TCP);
+    put(pair.writer);
+    memset(reads.after, 0xff, sizeof reads.after);
+    FD_SET(pair.reader, &reads.set);
+    require(select(FD_SETSIZE + CHAR_BIT * (int)sizeof reads.after,
+                   &reads.set, NULL, NULL, NULL)
+            == 1);
+    require(FD_ISSET(pair.reader, &reads.set));
+    for (size_t i = 0; i < sizeof reads.after; i++)
+        require(reads.after[i] == 0xff);
+    close_pair(pair);
+    return arg;
+}
+
+START_TEST(select_looks_no_farther_than_the_kernel)
+{
+    on_virtual(passes_any_limit);
 }
 END_TEST
 
@@ -442,6 +471,7 @@ int main(void)
     TCase *cases = new_case(suite, "posix_wait");
     set_mode("VTHREAD_PARALLELISM", "2");
     tcase_add_test(cases, one_of_many_descriptors_ends_the_wait);
+    tcase_add_test(cases, select_looks_no_farther_than_the_kernel);
     tcase_add_test(cases, they_answer_as_the_kernel_does);
     tcase_add_test(cases, the_time_ends_the_wait_with_0);
     tcase_add_test(cases, poll_is_ended_by_a_close_and_by_an_interrupt);

@@ -2,7 +2,9 @@
  * select.c - select and pselect, by poll.
  *
  * The sets may be larger than FD_SETSIZE, as far as the kernel goes: they
- * are arrays of long, as long as the highest number asks for.
+ * are arrays of long, as long as the highest number asks for.  But that one
+ * may be the number of descriptors that a process can have, with sets of
+ * FD_SETSIZE: the kernel looks no farther than its own table goes.
  */
 #include <errno.h>
 #include <limits.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <sys/select.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "posix/own.h"
 #include "posix/poll.h"
@@ -94,6 +97,30 @@ static bool is_any_closed(const struct pollfd *fds, nfds_t count)
     return false;
 }
 
+/* How many entries the kernel's table has; it grows with the highest number
+ * in use.  INT_MAX if that cannot be known. */
+static int table_size(void)
+{
+    static const char key[] = "\nFDSize:";
+    char text[4096];
+    int fd = REAL(open)("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? 0 : REAL(read)(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        REAL(close)(fd);
+    text[size > 0 ? size : 0] = '\0';
+    const char *found = strstr(text, key);
+    int entries = found ? atoi(found + sizeof key - 1) : 0;
+    return entries > 0 ? entries : INT_MAX;
+}
+
+static int clamp(int limit)
+{
+    if (limit <= FD_SETSIZE)
+        return limit;
+    int entries = table_size();
+    return limit < entries ? limit : entries;
+}
+
 /* The sets are as they were unless it succeeds. */
 static int select_among(struct pollfd *fds, nfds_t count,
                         fd_set *const sets[SETS], int limit,
@@ -113,6 +140,7 @@ static int select_until(int limit, fd_set *const sets[SETS],
 {
     if (limit < 0)
         return own_result(EINVAL);
+    limit = clamp(limit);
     nfds_t count = count_asked(sets, limit);
     struct pollfd *fds = malloc((count + 1) * sizeof *fds);
     if (!fds)
