@@ -76,6 +76,8 @@ static const char *fault_of(const struct site *site, const ffi_cif *cif)
     if (site->policy == VTHREAD_CALL_CRITICAL
         && site->flags & VTHREAD_CALL_INTERRUPTIBLE)
         return "a critical call cannot be interruptible: it never blocks";
+    if (site->pointer_count > 0 && !site->pointers)
+        return "pointers are counted that are not there";
     for (size_t i = 0; i < site->pointer_count && !fault; i++)
         fault = fault_of_pointer(&site->pointers[i], cif);
     return fault;

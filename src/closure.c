@@ -65,7 +65,7 @@ int vthread_closure_create(vthread_closure_t **closure, void (**code)(void),
                            vthread_closure_fn *fn, void *user)
 {
     void *entry = NULL;
-    if (!signature || !fn || signature->is_variadic)
+    if (!closure || !code || !signature || !fn || signature->is_variadic)
         return EINVAL;
     struct vthread_closure *made = memory_alloc(sizeof *made);
     if (!made)

@@ -170,7 +170,8 @@ static long make_spawn(void *arg)
 
 static bool is_sound(const vthread_spawn_attr_t *attr)
 {
-    bool is = !(attr->flags & ~ALL_FLAGS);
+    bool is = !(attr->flags & ~ALL_FLAGS)
+              && (attr->fds || attr->fd_count == 0);
     for (size_t i = 0; i < attr->fd_count && is; i++)
         is = attr->fds[i].child_fd >= 0;
     return is;
@@ -182,7 +183,7 @@ int vthread_spawn(pid_t *pid, const char *file, char *const argv[],
     static const vthread_spawn_attr_t usual;
     struct spawn s = {
         .file = file, .argv = argv, .attr = attr ? attr : &usual};
-    if (!is_sound(s.attr))
+    if (!pid || !file || !argv || !is_sound(s.attr))
         return EINVAL;
     s.sources = memory_alloc((s.attr->fd_count + 1) * sizeof *s.sources);
     if (!s.sources)

@@ -391,6 +391,9 @@ static void bad_sites(void)
                .policy = VTHREAD_CALL_CRITICAL,
                .flags = VTHREAD_CALL_INTERRUPTIBLE})
            == EINVAL);
+    expect(call_site_of((vthread_call_site_t){.signature = "i(pi)",
+                                              .pointer_count = 1})
+           == EINVAL);
     for (size_t i = 0; i < COUNT_OF(pointers); i++)
         expect(call_site_of((vthread_call_site_t){.signature = "i(pi)",
                                                   .pointers = &pointers[i],

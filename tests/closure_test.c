@@ -97,6 +97,12 @@ START_TEST(what_is_no_closure_is_refused)
     ck_assert_int_eq(vthread_closure_create(&u.closure, &u.code,
                                             parsed("i(i.i)"), stores, NULL),
                      EINVAL);
+    ck_assert_int_eq(vthread_closure_create(NULL, &u.code, parsed("i()"),
+                                            stores, NULL),
+                     EINVAL);
+    ck_assert_int_eq(vthread_closure_create(&u.closure, NULL, parsed("i()"),
+                                            stores, NULL),
+                     EINVAL);
     for (unsigned long n = 1; n <= 2; n++) {
         memory_fail_after(n);
         int err = vthread_closure_create(&u.closure, &u.code, parsed("i()"),

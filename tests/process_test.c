@@ -351,6 +351,11 @@ static void *makes_mistakes(void *arg)
     ck_assert_int_eq(vthread_spawn(&pid, "true", argv, &attr), EINVAL);
     attr = (vthread_spawn_attr_t){.flags = 0x100};
     ck_assert_int_eq(vthread_spawn(&pid, "true", argv, &attr), EINVAL);
+    attr = (vthread_spawn_attr_t){.fd_count = 1};
+    ck_assert_int_eq(vthread_spawn(&pid, "true", argv, &attr), EINVAL);
+    ck_assert_int_eq(vthread_spawn(NULL, "true", argv, NULL), EINVAL);
+    ck_assert_int_eq(vthread_spawn(&pid, NULL, argv, NULL), EINVAL);
+    ck_assert_int_eq(vthread_spawn(&pid, "true", NULL, NULL), EINVAL);
     ck_assert_int_eq(pid, -7);
     ck_assert_int_eq(vthread_waitpid(0, NULL), EINVAL);
     ck_assert_int_eq(vthread_waitpid(-1, NULL), EINVAL);

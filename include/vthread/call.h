@@ -272,7 +272,8 @@ typedef void vthread_closure_fn(void *user, void *result,
  * over.  In a detached call, and on OS threads that foreign code has started,
  * fn runs as a platform thread.
  *
- * Returns    0; EINVAL without fn, or when the signature is variadic; ENOMEM.
+ * Returns    0; EINVAL with a NULL other than user, or when the signature is
+ *            variadic; ENOMEM.
  * Blocks     never.
  * Requires   fn returns: no longjmp and no vthread_exit past the foreign code.
  * Ownership  the caller's, until vthread_closure_destroy.

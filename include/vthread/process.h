@@ -56,9 +56,9 @@ typedef struct vthread_spawn_attr {
  * arguments argv, which ends with NULL.  Stores its number in *pid.  attr
  * may be NULL.
  *
- * Returns  0; EINVAL for a bad attribute; EBADF; ENOENT, EACCES, E2BIG and
- *          whatever else exec reports; EAGAIN, ENOMEM, EMFILE; ECANCELED
- *          while it waits for its turn.
+ * Returns  0; EINVAL for a bad attribute or a NULL; EBADF; ENOENT, EACCES,
+ *          E2BIG and whatever else exec reports; EAGAIN, ENOMEM, EMFILE;
+ *          ECANCELED while it waits for its turn.
  * Blocks   the virtual thread, and its OS thread until the program has been
  *          loaded.
  * Source   posix_spawnp.
