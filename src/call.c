@@ -90,15 +90,15 @@ void call_frame_suspend(struct call_frame *frame)
 }
 
 /* Nothing is waited for here, in the middle of foreign code, which may hold
- * the lock that others need to end their calls.  Without a place among those
- * who block the rest of the call is made without the bracket. */
+ * the lock that others need to end their calls: the thread is pinned, so it
+ * goes on without a slot when there is none, and the monitor sees to others
+ * if the rest of the call lasts. */
 void call_frame_resume(struct call_frame *frame)
 {
     int saved = errno;
-    bool is_masked = vthread_cancel_disable() == 0;
-    frame->is_open = blocking_begin(&frame->blocking, BLOCKING_SHORT, 0) == 0;
-    if (is_masked)
-        vthread_cancel_enable();
+    frame->is_open = blocking_begin(&frame->blocking, BLOCKING_SHORT,
+                                    VTHREAD_NEVER)
+                     == 0;
     if (frame->upcalls_ns)
         *frame->upcalls_ns += clock_now_ns();
     if (frame->interruptible)

@@ -149,10 +149,8 @@ static void *calls_with_upcall(void *site)
     return NULL;
 }
 
-START_TEST(a_call_goes_on_after_an_upcall_though_its_slot_is_gone)
+static void calls_with_slots_taken(void *(*caller)(void *), void *arg)
 {
-    vthread_call_site_t site = {.signature = "i(p)",
-                                .policy = VTHREAD_CALL_BLOCKING};
     vthread_signature_t *signature;
     vthread_scheduler_attr_t attr = {.parallelism = 1, .max_carriers = 5};
     ck_assert_int_eq(vthread_scheduler_create(&upcall.scheduler, &attr), 0);
@@ -161,9 +159,55 @@ START_TEST(a_call_goes_on_after_an_upcall_though_its_slot_is_gone)
                                             signature,
                                             waits_till_slots_are_taken, NULL),
                      0);
-    join(start_on(upcall.scheduler, calls_with_upcall, &site));
+    join(start_on(upcall.scheduler, caller, arg));
     give_back(upcall.scheduler);
     vthread_closure_destroy(upcall.closure);
+}
+
+START_TEST(a_call_goes_on_after_an_upcall_though_its_slot_is_gone)
+{
+    vthread_call_site_t site = {.signature = "i(p)",
+                                .policy = VTHREAD_CALL_BLOCKING};
+    calls_with_slots_taken(calls_with_upcall, &site);
+}
+END_TEST
+
+static atomic_int is_told;
+static vthread_t teller;
+
+static void *tells(void *arg)
+{
+    atomic_store(&is_told, 1);
+    return arg;
+}
+
+static int calls_back_and_waits(int (*fn)(void))
+{
+    int result = fn();
+    teller = start_on(upcall.scheduler, tells, NULL);
+    calls_wait_for(&is_told);
+    return result;
+}
+
+static void *calls_and_is_told(void *site)
+{
+    int result = 0;
+    void *args[] = {&upcall.code};
+    ck_assert_int_eq(vthread_call(site, FN(calls_back_and_waits), &result,
+                                  args, NULL),
+                     0);
+    ck_assert_int_eq(result, 5);
+    join(teller);
+    return NULL;
+}
+
+/* By a thread that needs the only carrier; the slot that is kept for the
+ * monitor gets it one. */
+START_TEST(who_waits_after_an_upcall_keeps_no_others_from_running)
+{
+    vthread_call_site_t site = {.signature = "i(p)",
+                                .policy = VTHREAD_CALL_BLOCKING};
+    calls_with_slots_taken(calls_and_is_told, &site);
 }
 END_TEST
 
@@ -180,5 +224,7 @@ int main(void)
     tcase_add_test(cases, who_waits_gets_its_turn);
     tcase_add_test(cases,
                    a_call_goes_on_after_an_upcall_though_its_slot_is_gone);
+    tcase_add_test(cases,
+                   who_waits_after_an_upcall_keeps_no_others_from_running);
     return run_suite(suite);
 }
