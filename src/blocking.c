@@ -32,7 +32,6 @@
 #include <vthread.h>
 
 #include "carrier/pool.h"
-#include "continuation/mount.h"
 #include "local.h"
 #include "scheduler.h"
 #include "waitlist.h"
@@ -137,7 +136,10 @@ static inline void unpin(const struct blocking *blocking)
 
 static bool is_pinned(const struct thread *self)
 {
-    return mount_is_pinned(mount_point_self(), &self->continuation);
+    const struct continuation *c = continuation_current();
+    while (c != &self->continuation && c->pins == 0)
+        c = c->link;
+    return c->pins > 0;
 }
 
 static int stay(const struct blocking *blocking)
@@ -177,7 +179,7 @@ int blocking_begin(struct blocking *blocking, enum blocking_kind kind,
     *blocking = (struct blocking){.self = self, .carrier = NULL};
     if (unlikely(!self))
         return ENOMEM;
-    struct continuation *inner = mount_point_self()->current;
+    struct continuation *inner = continuation_current();
     blocking->inner = inner != &self->continuation ? inner : NULL;
     if (unlikely(self->continuation.pins == UINT16_MAX
                  || (blocking->inner && inner->pins == UINT16_MAX)))

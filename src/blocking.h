@@ -28,11 +28,13 @@ struct blocking {
 /*
  * Begins a call that may block; the caller then makes it, without leaving
  * its OS thread: the thread is pinned, and so is the continuation inside of
- * it, if any, that makes the call.  At most max_carriers - parallelism such calls keep others
- * from nothing at the same time; there are as many slots.  Who finds none
- * waits for one, first come first served, until deadline_ns; 0: not at all.
- * A short call needs one too when there are few.  A pinned thread does not
- * wait; without a slot its call keeps the carrier.
+ * it, if any, that makes the call.
+ *
+ * At most max_carriers - parallelism such calls keep others from nothing at
+ * the same time; there are as many slots.  Who finds none waits for one, first
+ * come first served, until deadline_ns; 0: not at all.  A short call needs one
+ * too when there are few.  A pinned thread does not wait; without a slot its
+ * call keeps the carrier, unless the monitor has one left.
  *
  * 0; else there must be neither call nor blocking_end: ENOMEM; EAGAIN: it is
  * pinned too often, or there is no slot and the deadline is 0; ETIMEDOUT,
