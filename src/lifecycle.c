@@ -38,6 +38,7 @@
 #include "local.h"
 #include "once.h"
 #include "platform/memory.h"
+#include "platform/panic.h"
 #include "running.h"
 #include "scheduler.h"
 #include "scope.h"
@@ -110,9 +111,21 @@ void thread_finish(struct thread *self)
         finish_all(self, extra);
 }
 
+/* The record of such a call lies on the stack that is about to be left, and
+ * others look at it. */
+static void refuse_in_call(const struct thread *self)
+{
+    if (self
+        && atomic_load_explicit(&self->word, memory_order_relaxed)
+               & THREAD_IN_CALL)
+        panic("vthread_exit inside of an interruptible vthread_call: "
+              "expected that the function returns");
+}
+
 _Noreturn void vthread_exit(void *result)
 {
     struct thread *self = local_thread(local_self());
+    refuse_in_call(self);
     if (vthread_is_virtual())
         blocking_abandon(self);
     if (self) {

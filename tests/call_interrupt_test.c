@@ -8,6 +8,7 @@
 
 #include "offload.h"
 #include "tests/calls.h"
+#include "tests/children.h"
 
 static int ends[2];
 static atomic_int begun, may_read;
@@ -334,6 +335,35 @@ START_TEST(a_site_learns_from_calls_that_were_ended)
 }
 END_TEST
 
+static int exits(int unused)
+{
+    (void)unused;
+    vthread_exit(NULL);
+}
+
+static void *calls_what_exits(void *arg)
+{
+    static vthread_call_site_t site = {
+        .signature = "i(i)", .flags = VTHREAD_CALL_INTERRUPTIBLE};
+    int number = 0;
+    void *args[] = {&number};
+    vthread_call(&site, (void (*)(void))exits, NULL, args, NULL);
+    return arg;
+}
+
+static void a_thread_exits_in_its_call(void)
+{
+    vthread_join(child_start("leaver", calls_what_exits, NULL), NULL);
+}
+
+START_TEST(who_exits_inside_is_told)
+{
+    aborts(a_thread_exits_in_its_call);
+    said("vthread_exit inside of an interruptible vthread_call");
+    said("leaver");
+}
+END_TEST
+
 /* ---- Many --------------------------------------------------------------- */
 
 START_TEST(each_of_many_is_told)
@@ -444,6 +474,7 @@ int main(void)
     tcase_add_test(cases, the_mask_is_as_before_afterwards);
     tcase_add_test(cases, a_site_learns_from_calls_that_were_ended);
     tcase_add_test(cases, each_of_many_is_told);
+    tcase_add_test(cases, who_exits_inside_is_told);
     tcase_add_test(cases,
                    the_deadline_of_a_call_ends_no_other_in_its_upcall);
     return run_suite(suite);

@@ -76,7 +76,8 @@
  *
  * Each wait in here is a wait for something outside: no deadlock is reported
  * while a call is under way.  fn must return: vthread_exit and longjmp past
- * the call leave the OS thread as it was in the call.
+ * the call leave the OS thread as it was in the call; vthread_exit in an
+ * interruptible one ends the process with a message.
  *
  * This header needs <ffi.h>, and is not included by <vthread.h>.
  */
