@@ -17,7 +17,6 @@
 
 #include "descriptor.h"
 #include "operation.h"
-#include "platform/socket.h"
 #include "platform/system.h"
 
 /* Performs an operation whose result is a number of bytes. */
@@ -63,7 +62,7 @@ static ssize_t receive_buffer(struct operation *op, int flags)
 static ssize_t attempt_read(struct operation *op)
 {
     if (op->kind == KIND_TCP)
-        return socket_recv(op->fd, op->data, op->size, 0);
+        return system_recv(op->fd, op->data, op->size, 0);
     if (op->kind == KIND_UNIX)
         return receive_buffer(op, 0);
     return system_read(op->fd, op->data, op->size);
@@ -80,7 +79,7 @@ static ssize_t attempt_recv(struct operation *op)
 {
     if (op->kind == KIND_UNIX)
         return receive_buffer(op, op->flags);
-    return socket_recv(op->fd, op->data, op->size, op->flags);
+    return system_recv(op->fd, op->data, op->size, op->flags);
 }
 
 static ssize_t attempt_recvmsg(struct operation *op)
@@ -91,7 +90,7 @@ static ssize_t attempt_recvmsg(struct operation *op)
 static ssize_t attempt_write(struct operation *op)
 {
     if (op->kind == KIND_TCP || op->kind == KIND_UNIX)
-        return socket_send(op->fd, op->data, op->size, 0);
+        return system_send(op->fd, op->data, op->size, 0);
     return system_write(op->fd, op->data, op->size);
 }
 
@@ -102,7 +101,7 @@ static ssize_t attempt_writev(struct operation *op)
 
 static ssize_t attempt_send(struct operation *op)
 {
-    return socket_send(op->fd, op->data, op->size, op->flags);
+    return system_send(op->fd, op->data, op->size, op->flags);
 }
 
 /* A UNIX datagram socket that names the receiver hears nothing of room in

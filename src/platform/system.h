@@ -120,8 +120,11 @@ static inline int system_epoll_pwait2(int fd, struct epoll_event *events,
                         0);
 }
 
-/* Nothing that the sanitizers miss.  Not inline, for a test. */
+/* These are not inline: tests put themselves in their place. */
 int system_close(int fd);
+ssize_t system_recv(int fd, void *buffer, size_t size_bytes, int flags);
+ssize_t system_send(int fd, const void *buffer, size_t size_bytes,
+                    int flags);
 
 static inline int system_openat(int directory, const char *path, int flags,
                                 mode_t mode)
