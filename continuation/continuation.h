@@ -144,6 +144,16 @@ static inline void continuation_begun(struct continuation *c)
 /* Ends the running continuation, which must be c; the runner gets value. */
 _Noreturn void continuation_end(struct continuation *c, uintptr_t value);
 
+/* Whether a continuation from `inner` out to c is pinned. */
+static inline bool
+continuation_chain_is_pinned(const struct continuation *inner,
+                             const struct continuation *c)
+{
+    while (inner != c && inner->pins == 0)
+        inner = inner->link;
+    return inner->pins > 0;
+}
+
 /* The innermost continuation running on this OS thread, or NULL. */
 struct continuation *continuation_current(void);
 

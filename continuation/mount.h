@@ -93,26 +93,17 @@ static inline bool mount_is_simple(const struct continuation *c)
                          == CONTINUATION_HAS_OWN);
 }
 
-/* Whether a continuation from `inner` out to c is pinned. */
-static inline bool mount_chain_is_pinned(const struct continuation *inner,
-                                         const struct continuation *c)
-{
-    while (inner != c && inner->pins == 0)
-        inner = inner->link;
-    return inner->pins > 0;
-}
-
-/* The same for c mounted here. */
+/* continuation_chain_is_pinned for c mounted here. */
 static inline bool mount_is_pinned(const struct mount_point *mp,
                                    const struct continuation *c)
 {
-    return mount_chain_is_pinned(mp->current, c);
+    return continuation_chain_is_pinned(mp->current, c);
 }
 
 /* The same for c unmounted. */
 static inline bool continuation_is_pinned(const struct continuation *c)
 {
-    return mount_chain_is_pinned(c->link, c);
+    return continuation_chain_is_pinned(c->link, c);
 }
 
 /* ---- The interface ------------------------------------------------------ */

@@ -134,12 +134,11 @@ static inline void unpin(const struct blocking *blocking)
         blocking->inner->pins--;
 }
 
-static bool is_pinned(const struct thread *self)
+static bool is_pinned(const struct blocking *blocking)
 {
-    const struct continuation *c = continuation_current();
-    while (c != &self->continuation && c->pins == 0)
-        c = c->link;
-    return c->pins > 0;
+    const struct continuation *c = &blocking->self->continuation;
+    return continuation_chain_is_pinned(
+        blocking->inner ? blocking->inner : c, c);
 }
 
 static int stay(const struct blocking *blocking)
@@ -160,7 +159,7 @@ __attribute__((noinline)) static int begin_long(struct blocking *blocking,
     if (carrier_calls(blocking->carrier) > 0 || !pool_has_slots(s->pool))
         return stay(blocking);
     if (is_awaited(&s->slots) || !pool_take_slot(s->pool)) {
-        if (deadline_ns != 0 && is_pinned(self))
+        if (deadline_ns != 0 && is_pinned(blocking))
             return stay(blocking);
         int err = wait_for_slot(s, self, deadline_ns);
         if (err != 0)
