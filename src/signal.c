@@ -275,7 +275,7 @@ static __attribute__((noinline)) int give_back(uint64_t mask)
     return 0;
 }
 
-int vthread_signal_take(const sigset_t *set)
+static int change(const sigset_t *set, int (*make)(uint64_t mask))
 {
     uint64_t mask;
     thread_refuse_child();
@@ -283,22 +283,19 @@ int vthread_signal_take(const sigset_t *set)
     if (err != 0)
         return err;
     os_lock_acquire(&lock);
-    err = take(mask);
+    err = make(mask);
     os_lock_release(&lock);
     return err;
 }
 
+int vthread_signal_take(const sigset_t *set)
+{
+    return change(set, take);
+}
+
 int vthread_signal_release(const sigset_t *set)
 {
-    uint64_t mask;
-    thread_refuse_child();
-    int err = mask_of(set, &mask);
-    if (err != 0)
-        return err;
-    os_lock_acquire(&lock);
-    err = give_back(mask);
-    os_lock_release(&lock);
-    return err;
+    return change(set, give_back);
 }
 
 /* ---- Waiting ------------------------------------------------------------ */

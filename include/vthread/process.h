@@ -69,7 +69,8 @@ VTHREAD_API int vthread_spawn(pid_t *pid, const char *file,
 
 /*
  * Waits until that child has ended and stores how in *status (unless NULL),
- * for WIFEXITED and so on (sys/wait.h).  The child may have been started by anyone.
+ * for WIFEXITED and so on (sys/wait.h).  The child may have been started by
+ * anyone.
  *
  * Returns  0; EINVAL unless pid is above 0; ECHILD if there is no such
  *          child, or somebody else has waited for it; EMFILE, ENFILE,
