@@ -14,4 +14,16 @@ while read -r file; do
     fi
 done < <(find include src continuation carrier examples bench tests tools doc \
     -regex '.*\.\([chS]\|cpp\|sh\|md\|pml\|map\|[1-9]\)')
+
+# A list whose last line but one lacks its backslash loses the rest.
+if ! awk '
+    /^\t[a-z]+\/[^ \t]+( \\)?$/ && before !~ /\\$/ {
+        print "Makefile.am:" FNR ": no list goes on here"
+        found = 1
+    }
+    { before = $0 }
+    END { exit found }' Makefile.am
+then
+    failed=1
+fi
 exit $failed
