@@ -3,12 +3,14 @@
  *
  * What happens around a switch, on which stack, in this order:
  *
- *   run     [runner]  the home is claimed, others' frames frozen, c's thawed
+ *   run     [runner]  the home is claimed, others' frames frozen, c's thawed;
+ *                     those who watch are told
  *   switch  ------->  c goes on
  *   yield   [c]       the chain is unlinked: what ran c is current again
  *   switch  <-------  the runner goes on
- *   settle  [runner]  eager: frames frozen; else memory for a freeze found;
- *                     the home is released, and its waiters resubmitted
+ *   settle  [runner]  those who watch are told; eager: frames frozen; else
+ *                     memory for a freeze found; the home is released, and
+ *                     its waiters resubmitted
  *
  * So nobody can mount c, or copy its frames, before it has left its stack.
  *
@@ -26,6 +28,7 @@
 
 #include "continuation/continuation.h"
 #include "continuation/switch.h"
+#include "continuation/watch.h"
 #include "platform/thread_local.h"
 
 /* What an OS thread knows of the continuations it has mounted. */
@@ -117,7 +120,11 @@ continuation_resume(struct mount_point *mp, struct continuation *c,
     c->link = runner;
     c->state = CONTINUATION_MOUNTED;
     mp->current = inner;
+    if (watch_any())
+        watch_mounting(c);
     *value = mount_change_stack(mp, runner, inner, *value);
+    if (watch_any())
+        watch_unmounted(c);
     return mount_is_simple(c) || mount_settle(c) ? RUN_RETURNED
                                                  : RUN_UNSETTLED;
 }

@@ -1,0 +1,73 @@
+/*
+ * watch.h - those who look on as continuations are mounted and unmounted: a
+ * recorder, a collector, a language that keeps state for each OS thread.
+ *
+ * While nobody does, a mount pays two loads and branches for it.
+ */
+#ifndef CONTINUATION_WATCH_H
+#define CONTINUATION_WATCH_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "platform/atomics.h"
+
+struct continuation;
+
+/* One watcher of each kind at most. */
+enum watch_kind {
+    WATCH_TRACE,
+    WATCH_GC,
+    WATCH_EMBED,
+    WATCH_EXCEPTIONS,
+    WATCH_KINDS,
+};
+
+/*
+ * Both are called by the OS thread that runs c, on the stack that it runs c
+ * from; they may not wait, nor run continuations.
+ *
+ *   mounting   c's home is claimed and its frames are in place; the switch
+ *              is next.  In the order of the kinds
+ *   unmounted  c has left its stack, by a yield or for good (its state tells
+ *              which), and still has its home.  In the reverse order
+ *
+ * Of continuations inside others the outermost counts, when a carrier runs
+ * it, and each that is run inside of another by itself.
+ */
+struct watcher {
+    void (*mounting)(struct continuation *c);
+    void (*unmounted)(struct continuation *c);
+};
+
+/*
+ * Begins and ends one kind, from any OS thread.  The watcher stays where it
+ * is for good: an OS thread may be in it when watch_end returns.  What is
+ * mounted at the time is seen half: its end without its beginning, or the
+ * beginning without the end.
+ */
+void watch_begin(enum watch_kind kind, const struct watcher *watcher);
+void watch_end(enum watch_kind kind);
+
+/* A bit for each kind that is on. */
+extern __attribute__((visibility("hidden"))) _Atomic uint32_t watch_bits;
+
+/* Relaxed: who acts on it looks at the watcher by an acquire. */
+static inline bool watch_any(void)
+{
+    return unlikely(atomic_load_explicit(&watch_bits, memory_order_relaxed)
+                    != 0);
+}
+
+static inline bool watch_is_on(enum watch_kind kind)
+{
+    return unlikely(atomic_load_explicit(&watch_bits, memory_order_relaxed)
+                    >> kind & 1);
+}
+
+/* Calls all that are on. */
+void watch_mounting(struct continuation *c);
+void watch_unmounted(struct continuation *c);
+
+#endif
