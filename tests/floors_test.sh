@@ -8,6 +8,8 @@
 #     continuation/     carrier/       the platform; never each other
 #     src/platform/                    nothing of ours
 #     src/posix/                       a user, and known to nobody
+#     tools/inspector/                 a user, but for the formats by which it
+#                                      knows what it reads of a process
 #
 # Checks the tree in $srcdir; then plants violations in a copy of it, which
 # the same check has to find.
@@ -19,7 +21,7 @@ srcdir=${srcdir:-$(dirname "$0")/..}
 check_tree() {
     local files
     mapfile -t files < <(find include src continuation carrier examples bench \
-        -name '*.[chS]' | sort)
+        tools -name '*.[chS]' | sort)
     awk '
     BEGIN {
         for (i = 1; i < ARGC; i++)
@@ -30,13 +32,22 @@ check_tree() {
             return "platform"
         if (file ~ /^src\/posix\//)
             return "posix"
+        if (is_format(file))
+            return "format"
         return substr(file, 1, index(file, "/") - 1)
+    }
+    # Layouts of bytes, without code; they include nothing of ours.
+    function is_format(file) {
+        return file ~ /^src\/inspect\/(layout|control_protocol)\.h$/ ||
+            file ~ /^src\/inspect\/(pin|trace)_format\.h$/
     }
     # The floors that the files of a floor may include from, besides the
     # public headers and their own floor.
     function floors_below(file, floor) {
         if (floor == "src")
-            return "continuation carrier platform"
+            return "continuation carrier platform format"
+        if (floor == "tools")
+            return "format"
         if (floor == "continuation" || floor == "carrier")
             return "platform"
         if (file == "bench/pair.c") # it measures the switch itself
@@ -108,7 +119,7 @@ check_tree || exit 1
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-cp -r include src continuation carrier examples bench "$copy"
+cp -r include src continuation carrier examples bench tools "$copy"
 chmod -R u+w "$copy"
 cd "$copy"
 expect_found src/platform/panic.h continuation/continuation.h
@@ -119,6 +130,10 @@ expect_found src/planted.c continuation/continuation.h carrier/task.h
 expect_found src/planted.c posix/own.h
 expect_found src/posix/planted.c thread.h
 expect_found src/posix/planted.c platform/system.h
+expect_found tools/inspector/planted.c thread.h
+expect_found tools/inspector/planted.c platform/panic.h
+mkdir -p src/inspect
+expect_found src/inspect/pin_format.h ../thread.h
 expect_found examples/planted.c platform/panic.h
 expect_found include/vthread.h platform/panic.h
 check_tree || failed=1

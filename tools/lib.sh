@@ -4,11 +4,13 @@
 
 # Debian packages: the compiler and the autotools, the libraries, the
 # tests' own needs (curl asks httpd; gdb, libunwind and libdw walk our
-# stacks), and the clients of other people's servers.
+# stacks), those of the tool vthread (libdw, ncurses, protobuf-c), and the
+# clients of other people's servers.
 # shellcheck disable=SC2034
 packages=(build-essential autoconf automake libtool pkg-config
     libffi-dev libgc-dev liburing-dev libhttp-parser-dev nettle-dev
     zlib1g-dev check valgrind libunwind-dev libdw-dev curl gdb spin
+    libncurses-dev libprotobuf-c-dev protobuf-c-compiler
     libpq-dev libhiredis-dev libcurl4-openssl-dev libsqlite3-dev)
 
 # What examples/with.sh starts.  On a machine with an init the packages start

@@ -1,0 +1,39 @@
+/*
+ * complain.c - how the commands tell what is wrong: a line on standard
+ * error, and a status.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "inspector.h"
+
+void complain(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "vthread: ");
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+int complain_usage(const char *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "vthread %s: ", command);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n'vthread %s --help' says what there is.\n", command);
+    va_end(args);
+    return STATUS_USAGE;
+}
+
+int finish_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    complain("cannot write to standard output: %s", strerror(errno));
+    return STATUS_FAILED;
+}

@@ -1,0 +1,35 @@
+/*
+ * inspector.h - what all commands of the tool share: their functions, exit
+ * statuses, and how they complain.
+ *
+ * A command is a function in a file of its name.  It gets its arguments as
+ * main gets its own (argv[0] is its name), and returns the exit status.
+ * A new one is declared here and gets its line in main.c.
+ */
+#ifndef INSPECTOR_H
+#define INSPECTOR_H
+
+/* What scripts can rely on. */
+enum status {
+    STATUS_FINE = 0,
+    STATUS_FOUND = 1,  /* what was looked for is there: --fail-on */
+    STATUS_USAGE = 2,  /* the command line makes no sense */
+    STATUS_TARGET = 3, /* no such process, no permission, no library in it,
+                          another version */
+    STATUS_DIED = 4,   /* the target died half-way */
+    STATUS_FAILED = 5, /* something of our own: no memory, a full disk */
+};
+
+/* Writes a line to standard error, the program's name before it. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same for a command line that makes no sense, with the command's name
+ * and where to read more.  Returns STATUS_USAGE. */
+int complain_usage(const char *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Flushes standard output.  Returns the status given, or STATUS_FAILED with
+ * a complaint when what was written there has not arrived. */
+int finish_output(int status);
+
+#endif
