@@ -65,7 +65,13 @@
 
 #define LONG_NS 10000000
 
-enum { OUT = 0, IN = 1, HANDED = 2, STATE = 3, ONE_CALL = 4 };
+enum {
+    OUT = 0,
+    IN = CALL_IN,
+    HANDED = CALL_HANDED,
+    STATE = CALL_STATE,
+    ONE_CALL = 4
+};
 
 /* Relaxed: its own; what the monitor makes of it, it makes once. */
 static uint64_t word_of(const struct carrier *c)

@@ -133,7 +133,8 @@ void spare_rest(struct carrier *carrier);
 void spare_join_all(struct pool *pool);
 void spare_free(struct carrier *carrier);
 
-/* call.c */
+/* call.c: of the word `call`, in its lowest bits. */
+enum { CALL_IN = 1, CALL_HANDED = 2, CALL_STATE = 3 };
 enum call_seen { CALL_NONE, CALL_YOUNG, CALL_RETAKEN };
 void call_init_slots(struct pool *pool);
 /* What the monitor has seen of a carrier: the call, and since when. */

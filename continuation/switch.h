@@ -17,6 +17,15 @@
 
 #define SWITCH_FRAME_BYTES 64
 
+/* Where a register lies in that frame, for those who look at the stack from
+ * outside: its number as DWARF has it.  The return address is the pc. */
+struct switch_slot {
+    uint32_t dwarf_number;
+    uint32_t offset;
+};
+#define SWITCH_SLOTS 7
+extern const struct switch_slot switch_slots[SWITCH_SLOTS];
+
 /* Saves the caller's registers on its stack and that stack's sp in
  * *save_sp, then goes on where `sp` was saved.  There, switch_stacks
  * returns value.  7 to 12 ns for the two of a resume and a yield. */

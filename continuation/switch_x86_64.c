@@ -20,6 +20,13 @@ _Static_assert(sizeof(struct switch_frame) == SWITCH_FRAME_BYTES,
 _Static_assert(offsetof(struct switch_frame, return_address) == 56,
                "the frame of switch_x86_64.S");
 
+#define SLOT(number, member) {number, offsetof(struct switch_frame, member)}
+
+const struct switch_slot switch_slots[SWITCH_SLOTS] = {
+    SLOT(3, rbx),  SLOT(6, rbp),  SLOT(12, r12),          SLOT(13, r13),
+    SLOT(14, r14), SLOT(15, r15), SLOT(16, return_address),
+};
+
 extern char switch_base[];
 
 void *switch_prepare(void *top, void (*main)(void *), void *argument)

@@ -15,6 +15,7 @@
 #include "local.h"
 #include "once.h"
 #include "platform/fault.h"
+#include "platform/os_thread.h"
 #include "platform/panic.h"
 #include "thread.h"
 
@@ -92,6 +93,8 @@ static struct thread *attach(void)
     }
     atomic_fetch_or_explicit(&t->word, THREAD_PLATFORM,
                              memory_order_relaxed);
+    /* It has no entry function: whose stack to look at, for dumps. */
+    t->argument = (void *)(intptr_t)os_thread_number();
     deadlock_note();
     count_platform_threads(1);
     local_set_thread(local_self(), t);

@@ -19,17 +19,17 @@
 
 #include "platform/panic.h"
 
-#define ENTRIES 1024 /* a power of two */
+#define ENTRIES ENTRY_SLOTS
 #define NO_SLOT ENTRIES
 
 /* Relaxed everywhere: numbers that publish nothing but themselves. */
 typedef _Atomic(uintptr_t) slots[ENTRIES];
 
-static slots own;
-static _Atomic uint8_t reasons[ENTRIES]; /* enum entry_reason, of own */
+slots entry_own;
+_Atomic uint8_t entry_reasons[ENTRIES]; /* enum entry_reason, of own */
 
-static slots seen;
-static _Atomic uint32_t hogs[ENTRIES], homes_held[ENTRIES]; /* of seen */
+slots entry_seen;
+_Atomic uint32_t entry_hogs[ENTRIES], entry_homes_held[ENTRIES]; /* of seen */
 
 static unsigned slot_of(uintptr_t fn)
 {
@@ -69,27 +69,27 @@ static unsigned add(slots table, uintptr_t key, bool *is_new)
 
 bool entry_needs_own(entry_fn fn)
 {
-    return find(own, (uintptr_t)fn) != NO_SLOT;
+    return find(entry_own, (uintptr_t)fn) != NO_SLOT;
 }
 
 bool entry_remember(entry_fn fn, enum entry_reason reason)
 {
     bool is_new;
-    unsigned slot = add(own, (uintptr_t)fn, &is_new);
+    unsigned slot = add(entry_own, (uintptr_t)fn, &is_new);
     /* A census at this instant calls it an escape, which is the first of
      * the reasons. */
     if (is_new)
-        atomic_store_explicit(&reasons[slot], (uint8_t)reason,
+        atomic_store_explicit(&entry_reasons[slot], (uint8_t)reason,
                               memory_order_relaxed);
     return is_new;
 }
 
 enum entry_reason entry_reason_of(entry_fn fn)
 {
-    unsigned slot = find(own, (uintptr_t)fn);
+    unsigned slot = find(entry_own, (uintptr_t)fn);
     return slot == NO_SLOT ? ENTRY_ESCAPES
                            : (enum entry_reason)atomic_load_explicit(
-                               &reasons[slot], memory_order_relaxed);
+                               &entry_reasons[slot], memory_order_relaxed);
 }
 
 /* ---- Counts ------------------------------------------------------------- */
@@ -97,7 +97,7 @@ enum entry_reason entry_reason_of(entry_fn fn)
 static uint32_t count(_Atomic uint32_t *counters, entry_fn fn)
 {
     bool is_new;
-    unsigned slot = add(seen, (uintptr_t)fn, &is_new);
+    unsigned slot = add(entry_seen, (uintptr_t)fn, &is_new);
     return slot == NO_SLOT ? 0
                            : atomic_fetch_add_explicit(&counters[slot], 1,
                                                        memory_order_relaxed)
@@ -106,22 +106,22 @@ static uint32_t count(_Atomic uint32_t *counters, entry_fn fn)
 
 uint32_t entry_count_hog(entry_fn fn)
 {
-    return count(hogs, fn);
+    return count(entry_hogs, fn);
 }
 
 uint32_t entry_count_home_held(entry_fn fn)
 {
-    return count(homes_held, fn);
+    return count(entry_homes_held, fn);
 }
 
 struct entry_counts entry_counts_of(entry_fn fn)
 {
-    unsigned slot = find(seen, (uintptr_t)fn);
+    unsigned slot = find(entry_seen, (uintptr_t)fn);
     if (slot == NO_SLOT)
         return (struct entry_counts){0};
     return (struct entry_counts){
-        .hogs = atomic_load_explicit(&hogs[slot], memory_order_relaxed),
-        .homes_held = atomic_load_explicit(&homes_held[slot],
+        .hogs = atomic_load_explicit(&entry_hogs[slot], memory_order_relaxed),
+        .homes_held = atomic_load_explicit(&entry_homes_held[slot],
                                            memory_order_relaxed),
     };
 }

@@ -6,11 +6,20 @@
 #ifndef ENTRY_H
 #define ENTRY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 typedef void *(*entry_fn)(void *);
+
+/* The tables of entry.c, for those who look from outside: two of functions,
+ * and what is known of each at the same place.  A power of two. */
+#define ENTRY_SLOTS 1024
+extern _Atomic(uintptr_t) entry_own[ENTRY_SLOTS], entry_seen[ENTRY_SLOTS];
+extern _Atomic uint8_t entry_reasons[ENTRY_SLOTS]; /* of entry_own */
+extern _Atomic uint32_t entry_hogs[ENTRY_SLOTS],
+    entry_homes_held[ENTRY_SLOTS]; /* of entry_seen */
 
 /* Why threads that start with a function get own homes. */
 enum entry_reason {

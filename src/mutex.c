@@ -66,17 +66,16 @@
 #define QUEUED 2u
 #define WOKEN 4u
 #define DUE 8u
-#define HOLDER_SHIFT 4
-#define FLAGS ((1u << HOLDER_SHIFT) - 1)
+#define FLAGS ((1u << MUTEX_HOLDER_SHIFT) - 1)
 
-_Static_assert(THREAD_NUMBER_BITS + HOLDER_SHIFT <= 32,
+_Static_assert(THREAD_NUMBER_BITS + MUTEX_HOLDER_SHIFT <= 32,
                "a thread's number fits in beside the flags");
 
 #define BYPASS_LIMIT 64
 
 static uint32_t held_by(const struct thread *t)
 {
-    return thread_number(t) << HOLDER_SHIFT;
+    return thread_number(t) << MUTEX_HOLDER_SHIFT;
 }
 
 static bool is_free(uint32_t word)
@@ -86,7 +85,7 @@ static bool is_free(uint32_t word)
 
 static bool is_held_by(uint32_t word, const struct thread *t)
 {
-    return t && word >> HOLDER_SHIFT == thread_number(t);
+    return t && word >> MUTEX_HOLDER_SHIFT == thread_number(t);
 }
 
 /* Relaxed: a thread finds itself there only if it has put itself there. */
@@ -98,7 +97,7 @@ static uint32_t look(const struct mutex *m)
 struct thread *mutex_holder(const struct mutex *m)
 {
     uint32_t word = look(m);
-    return is_free(word) ? NULL : thread_at(word >> HOLDER_SHIFT);
+    return is_free(word) ? NULL : thread_at(word >> MUTEX_HOLDER_SHIFT);
 }
 
 /* Takes t out of the list; returns the word as it is then. */
@@ -347,7 +346,7 @@ int mutex_check_holder(const struct mutex *m, struct thread *self,
         panic("%s: the mutex %p is free: expected one that the caller holds",
               function, (const void *)m);
     char holder[80];
-    thread_describe(thread_at(word >> HOLDER_SHIFT), holder, sizeof holder);
+    thread_describe(thread_at(word >> MUTEX_HOLDER_SHIFT), holder, sizeof holder);
     panic("%s: the mutex %p is held by %s: expected one that the caller holds",
           function, (const void *)m, holder);
 }

@@ -15,6 +15,9 @@
 #include "thread.h"
 #include "waitlist.h"
 
+/* The holder's number lies above the flags of the word. */
+#define MUTEX_HOLDER_SHIFT 4
+
 /* vthread_mutex_t as the library sees it.  B: under BUSY of the word; H by
  * the thread that holds it. */
 struct mutex {

@@ -31,32 +31,15 @@
 
 #include <errno.h>
 
-#include <vthread/once.h>
-
 #include "escape.h"
 #include "platform/busy.h"
 #include "platform/futex.h"
-#include "waitlist.h"
 
 #define QUEUED 2u
 #define DONE 4u
-#define RUNNER_SHIFT 4
 
-_Static_assert(THREAD_NUMBER_BITS + RUNNER_SHIFT <= 32,
+_Static_assert(THREAD_NUMBER_BITS + ONCE_RUNNER_SHIFT <= 32,
                "a thread's number fits in beside the flags");
-
-/* B: under BUSY of the word; R: under the lock of the running. */
-struct once {
-    _Atomic uint32_t word;   /* A */
-    uint32_t reserved;
-    struct waitlist waiting; /* B */
-    struct once *next;       /* R */
-};
-
-_Static_assert(sizeof(struct once) == sizeof(vthread_once_t)
-                   && offsetof(struct once, next)
-                          == offsetof(vthread_once_t, next),
-               "the public once is the same");
 
 /* What is being done now.  `first` is atomic only to be looked at without
  * the lock. */
@@ -67,7 +50,7 @@ static struct {
 
 static uint32_t run_by(const struct thread *t)
 {
-    return thread_number(t) << RUNNER_SHIFT;
+    return thread_number(t) << ONCE_RUNNER_SHIFT;
 }
 
 struct thread *once_runner_of_list(const struct waitlist *list)
@@ -76,7 +59,7 @@ struct thread *once_runner_of_list(const struct waitlist *list)
                                      - offsetof(struct once, waiting));
     /* Relaxed: for reports. */
     uint32_t word = atomic_load_explicit(&o->word, memory_order_relaxed);
-    return word >> RUNNER_SHIFT ? thread_at(word >> RUNNER_SHIFT) : NULL;
+    return word >> ONCE_RUNNER_SHIFT ? thread_at(word >> ONCE_RUNNER_SHIFT) : NULL;
 }
 
 /* ---- Running ------------------------------------------------------------ */
@@ -114,7 +97,7 @@ static struct once *take_running(struct thread *self)
     for (; o; o = o->next)
         /* Relaxed: a thread sees what it has put there itself. */
         if (atomic_load_explicit(&o->word, memory_order_relaxed)
-                >> RUNNER_SHIFT
+                >> ONCE_RUNNER_SHIFT
             == thread_number(self))
             break;
     os_lock_release(&running.lock);
@@ -177,7 +160,7 @@ static enum turn take_or_join(struct once *o, struct thread *self,
         turn = DONE_BEFORE;
     else if (word == 0)
         turn = MINE;
-    else if (word >> RUNNER_SHIFT == thread_number(self))
+    else if (word >> ONCE_RUNNER_SHIFT == thread_number(self))
         turn = MINE_ALREADY;
     if (turn == MINE) {
         word = run_by(self);

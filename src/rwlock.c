@@ -38,29 +38,16 @@
 
 #include <errno.h>
 
-#include <vthread/rwlock.h>
-
 #include "escape.h"
 #include "platform/busy.h"
 #include "platform/panic.h"
-#include "waitlist.h"
 
 #define QUEUED 2u
-#define WRITER 4u
-#define READER 8u
+#define WRITER RWLOCK_WRITER
+#define READER RWLOCK_READER
 
 /* Of the 2^29 that fit in: all threads may wait besides. */
 #define READERS_MAX ((1u << 28) - 1)
-
-/* B: under BUSY of the word. */
-struct rwlock {
-    _Atomic uint32_t word;   /* A */
-    _Atomic uint32_t writer; /* A: the number of the thread that holds it */
-    struct waitlist waiting; /* B */
-};
-
-_Static_assert(sizeof(struct rwlock) == sizeof(vthread_rwlock_t),
-               "the public lock is the same");
 
 /* Relaxed: only what a compare-exchange then finds unchanged counts. */
 static uint32_t look(const struct rwlock *l)

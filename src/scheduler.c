@@ -34,7 +34,7 @@
 #include "thread.h"
 
 static struct os_lock lock;
-static struct vthread_scheduler *_Atomic schedulers[SCHEDULERS_MAX + 1];
+struct vthread_scheduler *_Atomic scheduler_table[SCHEDULERS_MAX + 1];
 static struct vthread_scheduler *memory_of[SCHEDULERS_MAX + 1]; /* L */
 static struct vthread_scheduler *_Atomic default_scheduler;
 static _Atomic bool is_started; /* the engine */
@@ -42,7 +42,7 @@ static _Atomic bool is_started; /* the engine */
 struct vthread_scheduler *scheduler_at(uint8_t number)
 {
     /* Relaxed: who asks has a thread of it, so it was published to it. */
-    return atomic_load_explicit(&schedulers[number], memory_order_relaxed);
+    return atomic_load_explicit(&scheduler_table[number], memory_order_relaxed);
 }
 
 /* ---- Counting ----------------------------------------------------------- */
@@ -183,7 +183,7 @@ static struct vthread_scheduler *new_memory(void)
 static struct vthread_scheduler *new_scheduler(void)
 {
     unsigned number = 1;
-    while (number <= SCHEDULERS_MAX && schedulers[number])
+    while (number <= SCHEDULERS_MAX && scheduler_table[number])
         number++;
     if (number > SCHEDULERS_MAX)
         return NULL;
@@ -201,7 +201,7 @@ static void retire(struct vthread_scheduler *s)
     for (unsigned i = 0; i < POOL_MAX_CARRIERS; i++)
         if (scheduler_station(s, i))
             station_close(s, &s->stations[i]);
-    schedulers[s->number] = NULL;
+    scheduler_table[s->number] = NULL;
 }
 
 static int create(struct vthread_scheduler **result,
@@ -221,7 +221,7 @@ static int create(struct vthread_scheduler **result,
     if (!s)
         return ENOMEM;
     limits.owner = s;
-    schedulers[s->number] = s;
+    scheduler_table[s->number] = s;
     s->slot_waits = 0;
     err = pool_create(&s->pool, &limits);
     if (err == 0 && settings_get()->migrate_always)
@@ -321,8 +321,8 @@ static int wait_until_empty(struct vthread_scheduler *s, uint64_t deadline_ns)
 static void nudge_others(void)
 {
     for (unsigned i = 1; i <= SCHEDULERS_MAX; i++)
-        if (schedulers[i] && schedulers[i]->has_pool)
-            pool_nudge(schedulers[i]->pool);
+        if (scheduler_table[i] && scheduler_table[i]->has_pool)
+            pool_nudge(scheduler_table[i]->pool);
 }
 
 /* ---- All of them, at rest ----------------------------------------------- */
@@ -330,7 +330,7 @@ static void nudge_others(void)
 static bool are_all_there(void)
 {
     for (unsigned i = 1; i <= SCHEDULERS_MAX; i++)
-        if (schedulers[i] && !schedulers[i]->has_pool)
+        if (scheduler_table[i] && !scheduler_table[i]->has_pool)
             return false;
     return true;
 }
@@ -355,7 +355,7 @@ bool scheduler_are_all_quiet(uint64_t *runs, unsigned *os_threads)
     *runs = *os_threads = 0;
     for (unsigned i = 1; i <= SCHEDULERS_MAX; i++) {
         uint64_t runs_here;
-        struct vthread_scheduler *s = schedulers[i];
+        struct vthread_scheduler *s = scheduler_table[i];
         if (!s)
             continue;
         if (!pool_is_quiet(s->pool, &runs_here))

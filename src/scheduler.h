@@ -35,6 +35,8 @@ struct station {
     /* The monitor's, and written by it only, but for: */
     const struct local *local;          /* O: the OS thread's, while it is
                                            watched */
+    _Atomic int os_thread;              /* A, written by O: the kernel's
+                                           number of it; 0: it has none */
     struct hog_memory hog;
     _Atomic uint64_t hogs, homes_held;  /* A */
 };
@@ -63,6 +65,9 @@ struct vthread_scheduler {
     struct station stations[POOL_MAX_CARRIERS]; /* those of carriers that
                                      never started are untouched pages */
 };
+
+/* By number, from 1.  For reports from outside; others ask scheduler_at. */
+extern struct vthread_scheduler *_Atomic scheduler_table[SCHEDULERS_MAX + 1];
 
 /* The scheduler of that number; NULL if there is none. */
 struct vthread_scheduler *scheduler_at(uint8_t number);

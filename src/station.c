@@ -14,6 +14,7 @@
 #include "descriptor.h"
 #include "local.h"
 #include "platform/clock.h"
+#include "platform/os_thread.h"
 #include "platform/poller.h"
 #include "running.h"
 #include "thread.h"
@@ -138,6 +139,9 @@ static void carrier_enter(struct carrier *carrier)
         .station = station,
     };
     station->local = local_self();
+    /* Relaxed, here and below: for those who look from outside. */
+    atomic_store_explicit(&station->os_thread, os_thread_number(),
+                          memory_order_relaxed);
     open_station(s, station, number);
 }
 
@@ -160,6 +164,8 @@ static bool may_retire(struct carrier *carrier)
 static void carrier_leave(struct carrier *carrier)
 {
     (void)carrier;
+    atomic_store_explicit(&local_self()->station->os_thread, 0,
+                          memory_order_relaxed);
     leave_station(local_self()->scheduler, local_self()->station);
     *local_self() = (struct local){.carrier = NULL};
     carrier_local_leave();

@@ -79,7 +79,8 @@ struct thread {
     struct continuation continuation;
 
     void *(*fn)(void *);    /* I */
-    void *argument;         /* I, then O: the result */
+    void *argument;         /* I, then O: the result; of a platform thread
+                               the kernel's number */
     uint64_t deadline_ns;   /* W: when its timer is due; L: in a wait without
                                one the word that is handed over */
     uint32_t timer_next;    /* W: thread numbers, 0 none */
@@ -126,6 +127,7 @@ thread_of_continuation(const struct continuation *c)
  * a scan meets every thread.  Objects never leave it: a stale handle reads
  * a word whose generation differs. */
 extern struct thread *thread_table;
+extern _Atomic uint32_t thread_table_numbers; /* see thread_table_size */
 
 /* Numbers have so many bits; locks keep flags beside them. */
 #define THREAD_NUMBER_BITS 28

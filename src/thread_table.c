@@ -84,6 +84,7 @@ struct cache {
 };
 
 struct thread *thread_table;
+_Atomic uint32_t thread_table_numbers; /* A: written under the lock */
 
 static struct {
     struct os_lock lock;
@@ -91,7 +92,6 @@ static struct {
     struct thread *full;    /* L: batches, linked by wait_on */
     size_t capacity;        /* I */
     size_t committed_bytes; /* L */
-    _Atomic uint32_t size;  /* A: written under the lock */
 } pool;
 
 static _Thread_local struct cache own;
@@ -137,7 +137,7 @@ uint32_t thread_table_size(void)
 {
     /* Acquire pairs with the release in pool_carve: what is below the size
      * has been committed. */
-    return atomic_load_explicit(&pool.size, memory_order_acquire);
+    return atomic_load_explicit(&thread_table_numbers, memory_order_acquire);
 }
 
 /* Makes the table accessible up to that size.  Under the lock. */
@@ -159,7 +159,7 @@ static int pool_commit(size_t size)
 /* Gives the cache threads never used.  Under the lock. */
 static bool pool_carve(struct cache *cache)
 {
-    size_t size = atomic_load_explicit(&pool.size, memory_order_relaxed);
+    size_t size = atomic_load_explicit(&thread_table_numbers, memory_order_relaxed);
     size_t end = size + BATCH;
 
     if (end > pool.capacity)
@@ -169,7 +169,7 @@ static bool pool_carve(struct cache *cache)
     cache->fresh = size == 0 ? 1 : (uint32_t)size;
     cache->fresh_end = (uint32_t)end;
     /* Release: pairs with thread_table_size. */
-    atomic_store_explicit(&pool.size, (uint32_t)end, memory_order_release);
+    atomic_store_explicit(&thread_table_numbers, (uint32_t)end, memory_order_release);
     return true;
 }
 
