@@ -116,6 +116,30 @@ int pool_start_all(struct pool *pool);
  * must know. */
 void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns);
 
+enum carrier_state {
+    CARRIER_RUNS,     /* a task */
+    CARRIER_SEARCHES, /* for one */
+    CARRIER_SLEEPS,
+    CARRIER_POLLS,    /* sleeps, until events or a timer come */
+    CARRIER_IN_CALL,  /* a foreign call, and others do its work */
+    CARRIER_BLOCKED,  /* with a pinned thread that waits */
+    CARRIER_RESTS,    /* has no OS thread now */
+};
+
+struct carrier_look {
+    enum carrier_state state;
+    uint32_t tick;
+    uint64_t queued, forked; /* tasks that wait for it, or a thief */
+    uint64_t steals;
+};
+
+typedef void pool_look_fn(struct carrier *carrier,
+                          const struct carrier_look *look, void *arg);
+
+/* Calls visit for each carrier, from any OS thread.  While it is called an OS
+ * thread that the carrier has does not end. */
+void pool_look(struct pool *pool, pool_look_fn *visit, void *arg);
+
 void pool_get_stats(struct pool *pool, struct pool_stats *stats);
 unsigned pool_carrier_count(struct pool *pool); /* it only grows */
 unsigned pool_os_threads(struct pool *pool);    /* of carriers, now */
@@ -130,6 +154,7 @@ bool pool_is_quiet(struct pool *pool, uint64_t *runs);
 void pool_wake_monitor(struct pool *pool);
 void *pool_owner(struct pool *pool);
 unsigned pool_parallelism(struct pool *pool);
+const char *pool_name(const struct pool *pool);
 
 /* The carrier that the caller runs on, or NULL.  Reads anew at each call:
  * good across a switch. */

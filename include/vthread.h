@@ -54,6 +54,7 @@
 #include <vthread/channel.h>
 #include <vthread/cond.h>
 #include <vthread/continuation.h>
+#include <vthread/control.h>
 #include <vthread/deadlock.h>
 #include <vthread/file.h>
 #include <vthread/future.h>

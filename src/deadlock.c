@@ -36,7 +36,8 @@
  * - F is a platform thread that has ended: it adds to `changes` first.
  * - F has no thread object: 2 would have counted one OS thread too many.
  *   Workers of offload.c are known while they are idle only; each change of
- *   that is in the number of 1 and 4.
+ *   that is in the number of 1 and 4.  Those of the control socket wake
+ *   nobody; they come and go as platform threads do.
  *
  * Threads that are queued, wait for a home, are about to be unmounted, or
  * whose wake-up is under way, do not have the word of a waiting thread: such
@@ -69,6 +70,7 @@
 
 #include <vthread.h>
 
+#include "inspect/control.h"
 #include "offload.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -193,7 +195,8 @@ static enum verdict judge(void)
     ours +=
         atomic_load_explicit(&deadlock_test.os_threads, memory_order_relaxed);
     bool is_known = os_thread_count()
-                    == ours + thread_platform_count() + ring_os_threads();
+                    == ours + thread_platform_count() + ring_os_threads()
+                           + control_os_threads();
     if (!do_all_wait(&waiters))
         return LIVES;
     if (!is_known || !are_all_quiet(&sum_after, &ours) || sum_after != sum
@@ -224,6 +227,7 @@ _Noreturn static void end_process(void)
 {
     if (ftrylockfile(stdout) == 0)
         fflush_unlocked(stdout);
+    control_drain();
     _exit(STATUS);
 }
 

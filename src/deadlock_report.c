@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "deadlock.h"
+#include "describe.h"
 #include "entry.h"
 #include "platform/panic.h"
 #include "scheduler.h"
@@ -25,23 +26,6 @@ enum {
     THREAD_BYTES = 80, /* a thread in words, */
     ENTRY_BYTES = 120, /* its entry function, */
     WAIT_BYTES = 200   /* its wait */
-};
-
-static const char *const words_for[FOR_KINDS] = {
-    [FOR_LISTED] = "waits",
-    [FOR_UNPARK] = "is parked",
-    [FOR_TIME] = "sleeps",
-    [FOR_END] = "waits for the end of",
-    [FOR_CHANNEL] = "waits at a channel",
-    [FOR_SEVERAL] = "waits for one of several channels or futures",
-    [FOR_FUTURE] = "waits for a future",
-    [FOR_SCOPE] = "waits for the threads of a scope",
-    [FOR_DESCRIPTOR] = "waits for a descriptor",
-    [FOR_POLL] = "waits for descriptors",
-    [FOR_FILE] = "waits for a file",
-    [FOR_SIGNAL] = "waits for a signal",
-    [FOR_CALL] = "waits for a foreign call",
-    [FOR_CERTAIN] = "is being woken",
 };
 
 /* The one who has to end the wait, or NULL: anybody might. */
@@ -91,10 +75,10 @@ static void describe_wait(const struct thread *t, char *buffer,
                     "scheduler %u",
                     closed->number);
     } else if (!waiting_of(t, &waiting)) {
-        format_text(buffer, size_bytes, "%s", words_for[waiting_what(t)]);
+        format_text(buffer, size_bytes, "%s", describe_waits_for(waiting_what(t)));
     } else if (waiting_what(t) == FOR_END) {
         thread_describe_name(waiting.holder, joined, sizeof joined);
-        format_text(buffer, size_bytes, "%s %s", words_for[FOR_END], joined);
+        format_text(buffer, size_bytes, "%s %s", describe_waits_for(FOR_END), joined);
     } else {
         describe_object(&waiting, buffer, size_bytes);
     }

@@ -86,7 +86,29 @@ int vthread_getname(vthread_t thread, char *buffer, size_t size_bytes)
 
 /* ---- Words -------------------------------------------------------------- */
 
-static const char *state_of(const struct thread *t, uint64_t word)
+static const char *const words_for[FOR_KINDS] = {
+    [FOR_LISTED] = "waits",
+    [FOR_UNPARK] = "is parked",
+    [FOR_TIME] = "sleeps",
+    [FOR_END] = "waits for the end of",
+    [FOR_CHANNEL] = "waits at a channel",
+    [FOR_SEVERAL] = "waits for one of several channels or futures",
+    [FOR_FUTURE] = "waits for a future",
+    [FOR_SCOPE] = "waits for the threads of a scope",
+    [FOR_DESCRIPTOR] = "waits for a descriptor",
+    [FOR_POLL] = "waits for descriptors",
+    [FOR_FILE] = "waits for a file",
+    [FOR_SIGNAL] = "waits for a signal",
+    [FOR_CALL] = "waits for a foreign call",
+    [FOR_CERTAIN] = "is being woken",
+};
+
+const char *describe_waits_for(enum waits_for what)
+{
+    return what < FOR_KINDS ? words_for[what] : words_for[FOR_LISTED];
+}
+
+const char *describe_state(const struct thread *t, uint64_t word)
 {
     if (word & THREAD_DONE)
         return "TERMINATED";
@@ -124,7 +146,7 @@ void thread_describe(const struct thread *t, char *buffer, size_t size_bytes)
     char name[80];
     uint64_t word = atomic_load_explicit(&t->word, memory_order_relaxed);
     thread_describe_name(t, name, sizeof name);
-    format_text(buffer, size_bytes, "%s (%s)", name, state_of(t, word));
+    format_text(buffer, size_bytes, "%s (%s)", name, describe_state(t, word));
 }
 
 void describe_continuation(const struct continuation *c, char *buffer,

@@ -9,7 +9,14 @@
 /* Copies the name; NULL or "" takes it away.  0 or ENOMEM. */
 int thread_set_name(struct thread *t, const char *name);
 
-/* All three are safe in a signal handler. */
+/* The state of a thread that had that word, "PARKED": the same text for each
+ * time that it is the same state. */
+const char *describe_state(const struct thread *t, uint64_t word);
+
+/* "is parked": what a thread does that waits for that. */
+const char *describe_waits_for(enum waits_for what);
+
+/* All are safe in a signal handler. */
 void describe_continuation(const struct continuation *c, char *buffer,
                            size_t size_bytes);
 void describe_self(char *buffer, size_t size_bytes);

@@ -21,6 +21,7 @@
 
 #include "deadlock.h"
 #include "describe.h"
+#include "inspect/control.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/fault.h"
@@ -152,6 +153,7 @@ static int start_engine(unsigned parallelism)
         fault_install(describe_fault);
         panic_describe_self = describe_self;
         atomic_store_explicit(&is_started, true, memory_order_release);
+        control_start_as_asked();
     }
     return err;
 }

@@ -96,6 +96,19 @@ static void read_deadlock(void)
     report("VTHREAD_DEADLOCK=%s: not exit, report or off; left out", text);
 }
 
+/* Not for programs that run with more rights than who starts them. */
+static void read_control(void)
+{
+    const char *text = secure_getenv("VTHREAD_CONTROL");
+    if (!text || !*text || strcmp(text, "0") == 0)
+        return;
+    if (strcmp(text, "1") == 0
+        || (text[0] == '@' && strlen(text) < sizeof settings.control))
+        strcpy(settings.control, text);
+    else
+        report("VTHREAD_CONTROL=%s: not 0, 1 or @NAME; left out", text);
+}
+
 static void read_all(void)
 {
     read_number("VTHREAD_PARALLELISM", 1, POOL_MAX_CARRIERS,
@@ -111,6 +124,7 @@ static void read_all(void)
     read_report();
     read_io_uring();
     read_deadlock();
+    read_control();
     read_number("VTHREAD_CALL_THREADS", 1, 10000, &settings.call_threads);
     /* Eager mode tests what happens to frames that are copied. */
     if (settings.freeze == FREEZE_EAGER)

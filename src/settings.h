@@ -24,6 +24,7 @@ struct settings {
     bool io_uring;             /* VTHREAD_IO_URING=on|off */
     enum deadlock_mode deadlock; /* VTHREAD_DEADLOCK=exit|report|off */
     unsigned call_threads;     /* VTHREAD_CALL_THREADS */
+    char control[104];         /* VTHREAD_CONTROL=1|@NAME; "": no socket */
 };
 
 /* A value that makes no sense is reported and left out. */

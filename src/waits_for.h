@@ -2,7 +2,7 @@
  * waits_for.h - what a thread waits for, in a byte of the thread object.
  *
  * It is stored before each wait.  For reports only, but for FOR_TIME and
- * FOR_OUTSIDE; deadlock_report.c has the words.
+ * FOR_OUTSIDE; describe.c has the words.
  */
 #ifndef WAITS_FOR_H
 #define WAITS_FOR_H

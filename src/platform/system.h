@@ -101,6 +101,18 @@ static inline int system_poll_now(struct pollfd *fds, nfds_t count)
     return (int)syscall(SYS_ppoll, fds, count, &timeout, NULL, 0);
 }
 
+/* Negative: without end. */
+static inline int system_poll(struct pollfd *fds, nfds_t count,
+                              int timeout_ms)
+{
+    if (SANITIZER_WATCHES_CALLS)
+        return poll(fds, count, timeout_ms);
+    struct timespec timeout = {timeout_ms / 1000,
+                               timeout_ms % 1000 * 1000000L};
+    return (int)syscall(SYS_ppoll, fds, count,
+                        timeout_ms < 0 ? NULL : &timeout, NULL, 0);
+}
+
 static inline int system_epoll_wait(int fd, struct epoll_event *events,
                                     int capacity, int timeout_ms)
 {

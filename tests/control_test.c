@@ -1,0 +1,619 @@
+/*
+ * control_test.c - the control socket: who is let in, what is answered, and
+ * clients that behave badly.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "inspect/control.h"
+#include "inspect/control_protocol.h"
+#include "tests/children.h"
+
+/* ---- Clients ------------------------------------------------------------ */
+
+static int open_socket(void)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    return fd;
+}
+
+static socklen_t address_of(struct sockaddr_un *address, const char *name)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    strcpy(address->sun_path + 1, name);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1
+                       + strlen(name));
+}
+
+/* A connection with the process; -1: refused. */
+static int try_call(pid_t pid)
+{
+    char name[64];
+    struct sockaddr_un address;
+    snprintf(name, sizeof name, CONTROL_NAME_FORMAT, (unsigned)geteuid(),
+             (unsigned)pid);
+    socklen_t size = address_of(&address, name);
+    int fd = open_socket();
+    if (connect(fd, (struct sockaddr *)&address, size) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static int call(pid_t pid)
+{
+    int fd = try_call(pid);
+    ck_assert_int_ge(fd, 0);
+    return fd;
+}
+
+static void say(int fd, const char *words)
+{
+    ck_assert_int_eq(send(fd, words, strlen(words), MSG_NOSIGNAL),
+                     (ssize_t)strlen(words));
+}
+
+static char heard[1 << 22];
+
+/* All that comes until the other side closes. */
+static const char *hear(int fd)
+{
+    size_t length = 0;
+    ssize_t got;
+    while ((got = read(fd, heard + length, sizeof heard - 1 - length)) > 0)
+        length += (size_t)got;
+    heard[length] = '\0';
+    close(fd);
+    return heard;
+}
+
+static const char *ask(const char *words)
+{
+    int fd = call(getpid());
+    say(fd, words);
+    return hear(fd);
+}
+
+/* A client that comes too early is sent away, perhaps before it has spoken. */
+static void until_there_is_a_place(void)
+{
+    int fd;
+    do {
+        fd = call(getpid());
+        send(fd, "stats\n", 6, MSG_NOSIGNAL);
+    } while (strncmp(hear(fd), "ok ", 3) != 0);
+}
+
+static bool ends_with(const char *words, const char *end)
+{
+    return strlen(words) >= strlen(end)
+           && strcmp(words + strlen(words) - strlen(end), end) == 0;
+}
+
+static void is_whole(const char *answer)
+{
+    ck_assert_msg(strncmp(answer, "ok " PACKAGE_VERSION "\n",
+                          strlen("ok " PACKAGE_VERSION "\n"))
+                          == 0
+                      && ends_with(answer, "\nend\n"),
+                  "%.500s", answer);
+}
+
+static void has(const char *answer, const char *words)
+{
+    ck_assert_msg(strstr(answer, words) != NULL, "\"%s\" is not in:\n%.3000s",
+                  words, answer);
+}
+
+/* ---- Threads to be told of ---------------------------------------------- */
+
+static void *parks_until_told(void *arg)
+{
+    vthread_park();
+    return arg;
+}
+
+static vthread_t crowd[20000];
+
+static void start_crowd(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        crowd[i] = start(parks_until_told, NULL);
+    for (unsigned i = 0; i < count; i++)
+        until_waiting(crowd[i]);
+}
+
+static void end_crowd(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_int_eq(vthread_unpark(crowd[i]), 0);
+    for (unsigned i = 0; i < count; i++)
+        join(crowd[i]);
+}
+
+static void open_control(void)
+{
+    ck_assert_int_eq(vthread_control_start(), 0);
+}
+
+static void close_control(void)
+{
+    ck_assert_int_eq(vthread_control_stop(), 0);
+}
+
+/* ---- On and off --------------------------------------------------------- */
+
+START_TEST(it_is_off_unless_asked_for)
+{
+    unsetenv("VTHREAD_CONTROL");
+    join(start(return_argument, NULL));
+    ck_assert_int_eq(try_call(getpid()), -1);
+    ck_assert_int_eq(errno, ECONNREFUSED);
+}
+END_TEST
+
+START_TEST(the_environment_turns_it_on)
+{
+    setenv("VTHREAD_CONTROL", "1", 1);
+    join(start(return_argument, NULL));
+    is_whole(ask("stats\n"));
+}
+END_TEST
+
+static void asks_for_nonsense(void)
+{
+    setenv("VTHREAD_CONTROL", "perhaps", 1);
+    expect(join(start(return_argument, NULL)) == NULL);
+    expect(try_call(getpid()) == -1);
+}
+
+START_TEST(a_value_that_makes_no_sense_is_left_out)
+{
+    ends_well(asks_for_nonsense);
+    said("VTHREAD_CONTROL=perhaps");
+}
+END_TEST
+
+START_TEST(a_program_turns_it_on_and_off_again_and_again)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        ck_assert_int_eq(vthread_control_stop(), EALREADY);
+        open_control();
+        ck_assert_int_eq(vthread_control_start(), EALREADY);
+        is_whole(ask("census\n"));
+        close_control();
+        ck_assert_int_eq(try_call(getpid()), -1);
+    }
+}
+END_TEST
+
+static void *opens_and_closes(void *arg)
+{
+    open_control();
+    is_whole(ask("stats\n"));
+    close_control();
+    return arg;
+}
+
+START_TEST(a_virtual_thread_may_do_so_too)
+{
+    join(start(opens_and_closes, NULL));
+}
+END_TEST
+
+START_TEST(a_name_that_is_taken_is_an_error)
+{
+    char name[64];
+    struct sockaddr_un address;
+    snprintf(name, sizeof name, CONTROL_NAME_FORMAT, (unsigned)geteuid(),
+             (unsigned)getpid());
+    socklen_t size = address_of(&address, name);
+    int fd = open_socket();
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(vthread_control_start(), EADDRINUSE);
+    close(fd);
+    open_control();
+    close_control();
+}
+END_TEST
+
+/* ---- Answers ------------------------------------------------------------ */
+
+START_TEST(stats_tell_of_threads_schedulers_and_carriers)
+{
+    open_control();
+    start_crowd(3);
+    const char *answer = ask("stats\n");
+    is_whole(answer);
+    has(answer, "\nprocess pid=");
+    has(answer, " PARKED=3");
+    has(answer, "\nscheduler number=1 name=vthread ");
+    has(answer, " threads=3 created=3 ");
+    has(answer, "\ncarrier scheduler=1 number=0 state=");
+    end_crowd(3);
+    close_control();
+}
+END_TEST
+
+static void *waits_on_its_carrier(void *flag)
+{
+    while (!atomic_load((atomic_int *)flag))
+        __builtin_ia32_pause();
+    return NULL;
+}
+
+START_TEST(stats_tell_who_runs_on_a_carrier)
+{
+    atomic_int may_end = 0;
+    char words[64];
+    vthread_attr_t attr = {.name = "a runner"};
+    open_control();
+    vthread_t t = start_attr(attr, waits_on_its_carrier, &may_end);
+    while (thread_of_handle(t, &(uint64_t){0})->continuation.state
+           != CONTINUATION_MOUNTED)
+        sched_yield();
+    snprintf(words, sizeof words, " thread=%llu name=a%%20runner ",
+             (unsigned long long)t);
+    const char *answer = ask("stats\n");
+    has(answer, words);
+    has(answer, " RUNNING=1");
+    atomic_store(&may_end, 1);
+    join(t);
+    close_control();
+}
+END_TEST
+
+START_TEST(the_census_counts_by_entry_function)
+{
+    open_control();
+    start_crowd(5);
+    const char *answer = ask("census\n");
+    is_whole(answer);
+    has(answer, "\nfunction entry=");
+    has(answer, " threads=5 ended=0 ");
+    end_crowd(5);
+    close_control();
+}
+END_TEST
+
+static unsigned count_lines(const char *answer, const char *beginning)
+{
+    unsigned count = 0;
+    while ((answer = strstr(answer, beginning)) != NULL) {
+        answer++;
+        count++;
+    }
+    return count;
+}
+
+START_TEST(threads_are_listed_one_by_one_up_to_a_number)
+{
+    vthread_attr_t attr = {.name = "reader 1"};
+    open_control();
+    start_crowd(5);
+    vthread_t named = start_attr(attr, parks_until_told, NULL);
+    until_waiting(named);
+    const char *answer = ask("threads\n");
+    is_whole(answer);
+    has(answer, " name=reader%201 ");
+    has(answer, " state=PARKED waits_for=is%20parked home=");
+    ck_assert_uint_ge(count_lines(answer, "\nthread thread="), 6);
+    ck_assert_uint_eq(count_lines(ask("threads 2\n"), "\nthread thread="), 2);
+    ck_assert_str_eq(ask("threads x\n"), "error Invalid argument\n");
+    ck_assert_str_eq(ask("threads 99999999\n"), "error Invalid argument\n");
+    vthread_unpark(named);
+    join(named);
+    end_crowd(5);
+    close_control();
+}
+END_TEST
+
+START_TEST(what_is_no_command_is_an_error)
+{
+    open_control();
+    ck_assert_int_eq(strncmp(ask("frobnicate\n"), "error ", 6), 0);
+    ck_assert_int_eq(strncmp(ask("\n"), "error ", 6), 0);
+    ck_assert_int_eq(strncmp(ask("STATS\n"), "error ", 6), 0);
+    close_control();
+}
+END_TEST
+
+START_TEST(a_line_that_is_too_long_is_an_error)
+{
+    char line[2 * CONTROL_LINE_BYTES + 1];
+    open_control();
+    memset(line, 'x', sizeof line - 1);
+    line[sizeof line - 1] = '\0';
+    int fd = call(getpid());
+    say(fd, line);
+    /* What it did not want to read may have reset the connection. */
+    char word[6] = "";
+    ssize_t got = read(fd, word, 5);
+    ck_assert(got == 0 || errno == ECONNRESET || strcmp(word, "error") == 0);
+    close(fd);
+    is_whole(ask("stats\n"));
+    close_control();
+}
+END_TEST
+
+/* ---- Clients that behave badly ------------------------------------------ */
+
+START_TEST(one_that_says_nothing_is_sent_away)
+{
+    control_patience_ms = 20;
+    open_control();
+    int fd = call(getpid());
+    ck_assert_int_eq(strncmp(hear(fd), "error ", 6), 0);
+    fd = call(getpid());
+    say(fd, "stat"); /* and no more */
+    ck_assert_int_eq(strncmp(hear(fd), "error ", 6), 0);
+    close_control();
+}
+END_TEST
+
+START_TEST(more_than_there_are_places_for_are_sent_away)
+{
+    int fds[CONTROL_CLIENTS_MAX];
+    control_patience_ms = 1000000;
+    open_control();
+    for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        fds[i] = call(getpid());
+    int fd = call(getpid());
+    ck_assert_int_eq(strncmp(hear(fd), "error ", 6), 0);
+    /* A place that is left is found again. */
+    close(fds[0]);
+    until_there_is_a_place();
+    close_control(); /* does not wait for the others */
+    for (unsigned i = 1; i < CONTROL_CLIENTS_MAX; i++)
+        close(fds[i]);
+}
+END_TEST
+
+START_TEST(one_that_reads_nothing_is_in_nobodys_way)
+{
+    control_patience_ms = 1000000;
+    open_control();
+    start_crowd(COUNT_OF(crowd));
+    int hangs = call(getpid());
+    say(hangs, "threads 100000\n");
+    is_whole(ask("stats\n"));
+    end_crowd(COUNT_OF(crowd));
+    close_control();
+    close(hangs);
+}
+END_TEST
+
+START_TEST(one_that_reads_nothing_is_left_in_the_end)
+{
+    control_patience_ms = 20;
+    open_control();
+    start_crowd(COUNT_OF(crowd));
+    for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        say(call(getpid()), "threads 100000\n");
+    until_there_is_a_place();
+    end_crowd(COUNT_OF(crowd));
+    close_control();
+}
+END_TEST
+
+START_TEST(those_that_die_at_any_point_leave_nothing)
+{
+    open_control();
+    start_crowd(1000);
+    for (unsigned i = 0; i < 100; i++) {
+        int fd = call(getpid());
+        if (i % 4 > 0)
+            send(fd, "threads 1000\n", i % 4 == 1 ? 5 : 13, MSG_NOSIGNAL);
+        if (i % 4 == 3)
+            ck_assert_int_gt(read(fd, heard, 100), 0);
+        close(fd);
+    }
+    until_there_is_a_place();
+    end_crowd(1000);
+    close_control();
+}
+END_TEST
+
+START_TEST(another_user_is_turned_away)
+{
+    if (geteuid() != 0)
+        return;
+    char name[64], byte;
+    struct sockaddr_un address;
+    snprintf(name, sizeof name, CONTROL_NAME_FORMAT, 0u, (unsigned)getpid());
+    socklen_t size = address_of(&address, name);
+    open_control();
+    pid_t child = fork();
+    if (child == 0) {
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        expect(setgroups(0, NULL) == 0 && setgid(65534) == 0
+               && setuid(65534) == 0);
+        expect(connect(fd, (struct sockaddr *)&address, size) == 0);
+        send(fd, "stats\n", 6, MSG_NOSIGNAL);
+        expect(read(fd, &byte, 1) <= 0);
+        _exit(0);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    is_whole(ask("stats\n"));
+    close_control();
+}
+END_TEST
+
+/* ---- Other processes ---------------------------------------------------- */
+
+START_TEST(a_forked_child_has_none_and_holds_none)
+{
+    int until_end[2];
+    control_patience_ms = 1000000;
+    ck_assert_int_eq(pipe(until_end), 0);
+    open_control();
+    int fd = call(getpid());
+    say(fd, "threads 0");
+    start_crowd(1); /* by now it is being served, or about to be */
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        char byte;
+        close(fd);
+        close(until_end[1]);
+        expect(try_call(getpid()) == -1);
+        expect(read(until_end[0], &byte, 1) == 0);
+        _exit(0);
+    }
+    close_control();
+    hear(fd); /* it ends, although the child lives */
+    ck_assert_int_eq(try_call(parent), -1);
+    open_control(); /* the name is free */
+    close_control();
+    close(until_end[0]);
+    close(until_end[1]);
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    end_crowd(1);
+}
+END_TEST
+
+/* A child with a crowd that exits when a byte has come. */
+static pid_t start_child(int *tell)
+{
+    int ends[2], ready[2];
+    char byte;
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        expect(vthread_control_start() == 0);
+        start_crowd(COUNT_OF(crowd));
+        expect(write(ready[1], "x", 1) == 1 && read(ends[0], &byte, 1) == 1);
+        exit(0);
+    }
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    close(ends[0]);
+    *tell = ends[1];
+    return child;
+}
+
+static void ends_with_status_zero(pid_t child)
+{
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+}
+
+START_TEST(who_is_being_served_gets_the_rest_when_the_process_ends)
+{
+    int tell;
+    char first[3];
+    pid_t child = start_child(&tell);
+    int fd = call(child);
+    say(fd, "threads 100000\n");
+    ck_assert_int_eq(read(fd, first, 3), 3);
+    ck_assert_int_eq(write(tell, "x", 1), 1);
+    ck_assert(ends_with(hear(fd), "\nend\n"));
+    ends_with_status_zero(child);
+}
+END_TEST
+
+START_TEST(one_that_reads_nothing_does_not_keep_the_process)
+{
+    int tell;
+    char first[3];
+    pid_t child = start_child(&tell);
+    int fd = call(child);
+    say(fd, "threads 100000\n");
+    ck_assert_int_eq(read(fd, first, 3), 3);
+    ck_assert_int_eq(write(tell, "x", 1), 1);
+    ends_with_status_zero(child);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_process_calls_back_who_has_asked_for_it)
+{
+    char name[64], variable[80];
+    struct sockaddr_un address;
+    snprintf(name, sizeof name, "vthread-test/%d", (int)getpid());
+    snprintf(variable, sizeof variable, "@%s", name);
+    socklen_t size = address_of(&address, name);
+    int listener = open_socket();
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, size), 0);
+    ck_assert_int_eq(listen(listener, 1), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("VTHREAD_CONTROL", variable, 1);
+        expect(join(start(return_argument, NULL)) == NULL);
+        exit(0); /* at once: it must not be missed */
+    }
+    int fd = accept(listener, NULL, NULL);
+    struct ucred who;
+    ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who,
+                                &(socklen_t){sizeof who}),
+                     0);
+    ck_assert_int_eq(who.pid, child);
+    say(fd, "stats\n");
+    is_whole(hear(fd));
+    ends_with_status_zero(child);
+    close(listener);
+}
+END_TEST
+
+/* ---- The rest of the library -------------------------------------------- */
+
+static void waits_for_one_that_is_parked(void)
+{
+    setenv("VTHREAD_CONTROL", "1", 1);
+    setenv("VTHREAD_DEADLOCK", "exit", 1);
+    join(start(return_argument, NULL));
+    expect(call(getpid()) >= 0); /* which stays */
+    join(start(parks_until_told, NULL));
+}
+
+START_TEST(a_deadlock_is_found_all_the_same)
+{
+    int status = end_of_child(waits_for_one_that_is_parked, text, sizeof text);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 2);
+    said("deadlock");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("control");
+    TCase *on = new_case(suite, "on and off");
+    tcase_add_test(on, it_is_off_unless_asked_for);
+    tcase_add_test(on, the_environment_turns_it_on);
+    tcase_add_test(on, a_value_that_makes_no_sense_is_left_out);
+    tcase_add_test(on, a_program_turns_it_on_and_off_again_and_again);
+    tcase_add_test(on, a_virtual_thread_may_do_so_too);
+    tcase_add_test(on, a_name_that_is_taken_is_an_error);
+    TCase *answers = new_case(suite, "answers");
+    tcase_add_test(answers, stats_tell_of_threads_schedulers_and_carriers);
+    tcase_add_test(answers, stats_tell_who_runs_on_a_carrier);
+    tcase_add_test(answers, the_census_counts_by_entry_function);
+    tcase_add_test(answers, threads_are_listed_one_by_one_up_to_a_number);
+    tcase_add_test(answers, what_is_no_command_is_an_error);
+    tcase_add_test(answers, a_line_that_is_too_long_is_an_error);
+    TCase *bad = new_case(suite, "bad clients");
+    tcase_add_test(bad, one_that_says_nothing_is_sent_away);
+    tcase_add_test(bad, more_than_there_are_places_for_are_sent_away);
+    tcase_add_test(bad, one_that_reads_nothing_is_in_nobodys_way);
+    tcase_add_test(bad, one_that_reads_nothing_is_left_in_the_end);
+    tcase_add_test(bad, those_that_die_at_any_point_leave_nothing);
+    tcase_add_test(bad, another_user_is_turned_away);
+    TCase *others = new_case(suite, "processes");
+    tcase_add_test(others, a_forked_child_has_none_and_holds_none);
+    tcase_add_test(others,
+                   who_is_being_served_gets_the_rest_when_the_process_ends);
+    tcase_add_test(others, one_that_reads_nothing_does_not_keep_the_process);
+    tcase_add_test(others, a_process_calls_back_who_has_asked_for_it);
+    tcase_add_test(others, a_deadlock_is_found_all_the_same);
+    return run_suite(suite);
+}
