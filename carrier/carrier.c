@@ -19,6 +19,7 @@
 #include "carrier/carrier.h"
 
 #include "platform/clock.h"
+#include "platform/probe.h"
 
 #define LOOK_TICKS 32
 #define POLL_INTERVAL_NS 50000
@@ -289,8 +290,12 @@ static struct task *steal_from(struct carrier *c, struct carrier *victim)
     unsigned stolen = 0;
     struct task *task = deque_steal(&victim->queue, &c->queue, &stolen);
     carrier_count(&c->steals, stolen);
-    if (!task && (task = deque_steal_one(&victim->forked)) != NULL)
-        carrier_count(&c->steals, 1);
+    if (!task && (task = deque_steal_one(&victim->forked)) != NULL) {
+        stolen = 1;
+        carrier_count(&c->steals, stolen);
+    }
+    if (task)
+        PROBE3(steal, c->number, victim->number, stolen);
     return task ? task : take_submissions(c, &victim->handed);
 }
 

@@ -29,6 +29,7 @@
 #include "continuation/continuation.h"
 #include "continuation/switch.h"
 #include "continuation/watch.h"
+#include "platform/probe.h"
 #include "platform/thread_local.h"
 
 /* What an OS thread knows of the continuations it has mounted. */
@@ -122,7 +123,9 @@ continuation_resume(struct mount_point *mp, struct continuation *c,
     mp->current = inner;
     if (watch_any())
         watch_mounting(c);
+    PROBE1(mount, c);
     *value = mount_change_stack(mp, runner, inner, *value);
+    PROBE2(unmount, c, *value);
     if (watch_any())
         watch_unmounted(c);
     return mount_is_simple(c) || mount_settle(c) ? RUN_RETURNED

@@ -33,6 +33,7 @@
 
 #include "carrier/pool.h"
 #include "local.h"
+#include "platform/probe.h"
 #include "scheduler.h"
 #include "waitlist.h"
 
@@ -122,6 +123,7 @@ static void give_slot(struct vthread_scheduler *s)
 
 static inline void pin(const struct blocking *blocking)
 {
+    PROBE1(call, &blocking->self->continuation);
     blocking->self->continuation.pins++;
     if (unlikely(blocking->inner != NULL))
         blocking->inner->pins++;
@@ -129,6 +131,7 @@ static inline void pin(const struct blocking *blocking)
 
 static inline void unpin(const struct blocking *blocking)
 {
+    PROBE1(call_end, &blocking->self->continuation);
     blocking->self->continuation.pins--;
     if (unlikely(blocking->inner != NULL))
         blocking->inner->pins--;

@@ -39,6 +39,7 @@
 #include "once.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
+#include "platform/probe.h"
 #include "running.h"
 #include "scheduler.h"
 #include "scope.h"
@@ -295,8 +296,10 @@ new_thread(struct vthread_scheduler *s, const struct continuation_kind *kind,
     t->argument = arg;
     t->scheduler = s->number;
     *err = prepare(t, attr, kind);
-    if (*err == 0)
+    if (*err == 0) {
+        PROBE3(create, &t->continuation, thread_handle(t), fn);
         return t;
+    }
     destroy(t);
     return NULL;
 }

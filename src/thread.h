@@ -114,6 +114,14 @@ struct thread_extra {
     bool finishes;                 /* see thread_finish */
 };
 
+/* What it waits for, as a place in memory: for probes.  perf leaves out an
+ * argument that is constant, and refuses a probe that has other arguments
+ * elsewhere. */
+static inline const uint8_t *thread_waits_for_place(const struct thread *t)
+{
+    return (const uint8_t *)&t->waits_for;
+}
+
 /* ---- Objects: thread_table.c ------------------------------------------ */
 
 static inline struct thread *

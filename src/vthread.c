@@ -68,6 +68,7 @@
 #include "platform/clock.h"
 #include "platform/futex.h"
 #include "platform/panic.h"
+#include "platform/probe.h"
 #include "platform/sanitizer.h"
 #include "platform/system.h"
 #include "running.h"
@@ -269,9 +270,11 @@ static void wait_with(struct local *here, struct thread *t, uint64_t flags)
     uint64_t deadline_ns = flags & THREAD_TIMED ? t->deadline_ns
                                                 : VTHREAD_NEVER;
     station_count(&here->station->pinned_parks);
+    PROBE2(pin, &t->continuation, flags);
     carrier_block_begin(here->carrier);
     wait_in_kernel(t, flags & ~(uint64_t)THREAD_TIMED, deadline_ns);
     carrier_block_end(here->carrier);
+    PROBE1(pin_end, &t->continuation);
 }
 
 /* Lets a thread that may not leave this OS thread go on here.  Its home may
@@ -381,6 +384,7 @@ static int wait_with_flags(struct thread *self, uint64_t flags,
     /* Relaxed: published with the wait. */
     atomic_store_explicit(&self->waits_for, (uint8_t)what,
                           memory_order_relaxed);
+    PROBE2(park, &self->continuation, *thread_waits_for_place(self));
     if (unlikely(word_of(self) & THREAD_PLATFORM))
         return wait_in_kernel(self,
                               deadline_ns == VTHREAD_NEVER
@@ -475,6 +479,7 @@ end_wait_of(struct thread *t, uint64_t *word, uint64_t result)
     bool in_kernel = *word & THREAD_KERNEL;
     if (!change(t, word, (*word & ~(uint64_t)WAIT_FLAGS) | result))
         return false;
+    PROBE1(unpark, &t->continuation);
     if (in_kernel)
         futex_wake(flags_of(t), 1);
     else
@@ -501,8 +506,10 @@ bool thread_time_out(struct thread *t)
     for (;;) {
         if (word & WAIT_MODES) {
             if (change(t, &word,
-                       (word & ~(uint64_t)WAIT_FLAGS) | THREAD_TIMEOUT))
+                       (word & ~(uint64_t)WAIT_FLAGS) | THREAD_TIMEOUT)) {
+                PROBE1(unpark, &t->continuation);
                 return true;
+            }
         } else if (!(word & THREAD_ARMED)) {
             return false;
         } else if (change(t, &word, word | THREAD_TIMEOUT)) {

@@ -8,6 +8,7 @@
 #define WAIT_INLINE_H
 
 #include "continuation/mount.h"
+#include "platform/probe.h"
 #include "thread.h"
 
 /* What does not concern the beginning of a wait. */
@@ -28,6 +29,7 @@ thread_wait_inline(struct thread *self, enum waits_for what)
     /* Relaxed: published with the wait. */
     atomic_store_explicit(&self->waits_for, (uint8_t)what,
                           memory_order_relaxed);
+    PROBE2(park, &self->continuation, *thread_waits_for_place(self));
     return (int)continuation_yield(&self->continuation,
                                    THREAD_WAITING | THREAD_CANCELLABLE);
 }
