@@ -169,20 +169,20 @@ static bool may_nest(struct continuation *c)
     return c->home == NULL; /* it gets one at the first mount */
 }
 
-int vthread_continuation_run(vthread_continuation_t *c)
+/* Has the yield that it goes on from return `told`. */
+static int run(struct vthread_continuation *c, int told)
 {
-    if (!c)
-        return EINVAL;
     if (unlikely(!mount_point_self()->is_entered) && !enter())
         return ENOMEM;
     int err = take(c);
     if (err != 0)
         return err;
-    if (!may_nest(&c->continuation)) {
+    if (!may_nest(&c->continuation)
+        || (told != 0 && c->continuation.state == CONTINUATION_NEW)) {
         leave(c);
         return EPERM;
     }
-    uintptr_t value = 0;
+    uintptr_t value = (uintptr_t)told;
     enum run_status status = continuation_run(mount_point_self(),
                                               &c->continuation, NULL, &value);
     while (status == RUN_UNSETTLED) {
@@ -200,6 +200,16 @@ int vthread_continuation_run(vthread_continuation_t *c)
     default:
         return 0;
     }
+}
+
+int vthread_continuation_run(vthread_continuation_t *c)
+{
+    return c ? run(c, 0) : EINVAL;
+}
+
+int vthread_continuation_cancel(vthread_continuation_t *c, int error)
+{
+    return c && error > 0 ? run(c, error) : EINVAL;
 }
 
 /* A thread is not a bare continuation: its scope is its scheduler's. */

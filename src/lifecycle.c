@@ -31,6 +31,7 @@
 #include "cleanup.h"
 #include "continuation/continuation.h"
 #include "describe.h"
+#include "embed/embedder.h"
 #include "entry.h"
 #include "escape.h"
 #include "key.h"
@@ -55,8 +56,11 @@ static uint64_t set_flags(struct thread *t, uint64_t flags)
 static void destroy(struct thread *t)
 {
     continuation_teardown(&t->continuation);
-    if (thread_extra(t))
+    struct thread_extra *extra = thread_extra(t);
+    if (extra) {
+        embedder_ended(extra); /* it has never run */
         thread_free_extra(t);
+    }
     thread_free(t);
 }
 
@@ -191,6 +195,11 @@ static const struct continuation_kind child_kind = {
     .inline_bytes = INLINE_CHUNK_BYTES,
 };
 
+bool lifecycle_is_thread(const struct continuation *c)
+{
+    return c->kind == &thread_kind || c->kind == &child_kind;
+}
+
 bool running_migrates;
 
 void running_requeue(struct local *here, struct thread *t)
@@ -266,6 +275,8 @@ static inline int prepare(struct thread *t, const vthread_attr_t *attr,
     int err = set_home(t, attr);
     if (err == 0 && attr->name)
         err = thread_set_name(t, attr->name);
+    if (err == 0 && unlikely(embedder != NULL))
+        err = embedder_created(t);
     return err;
 }
 

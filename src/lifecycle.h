@@ -6,6 +6,9 @@
 
 #include "thread.h"
 
+/* Whether the continuation is a thread's. */
+bool lifecycle_is_thread(const struct continuation *c);
+
 /* Whether vthread_create would accept them. */
 bool lifecycle_is_valid(const vthread_attr_t *attr);
 

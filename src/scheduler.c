@@ -22,6 +22,7 @@
 #include "deadlock.h"
 #include "describe.h"
 #include "inspect/control.h"
+#include "embed/safepoint.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/fault.h"
@@ -211,7 +212,7 @@ static int create(struct vthread_scheduler **result,
 {
     struct pool_attr limits = {
         .name = attr->name ? attr->name : "vthread",
-        .stuck_ns = settings_get()->hog_ms * VTHREAD_MS,
+        .stuck_ns = safepoint_stuck_ns(settings_get()->hog_ms * VTHREAD_MS),
         .idle_ns = settings_get()->idle_ms * VTHREAD_MS,
         .client = &station_client,
     };
@@ -274,6 +275,11 @@ int scheduler_start_engine(void)
     int err = start_engine(1);
     os_lock_release(&lock);
     return err;
+}
+
+bool scheduler_has_engine(void)
+{
+    return atomic_load_explicit(&is_started, memory_order_acquire);
 }
 
 int scheduler_ensure_default(void)

@@ -39,6 +39,8 @@ struct station {
                                            number of it; 0: it has none */
     struct hog_memory hog;
     _Atomic uint64_t hogs, homes_held;  /* A */
+    _Atomic uint32_t slice_tick;        /* A: see safepoint.c */
+    _Atomic bool slice_is_over;         /* A */
 };
 
 /* Those who wait for a slot: blocking.c. */
@@ -74,6 +76,7 @@ struct vthread_scheduler *scheduler_at(uint8_t number);
 
 /* Prepares continuations, without any carrier.  0 or why not. */
 int scheduler_start_engine(void);
+bool scheduler_has_engine(void);
 
 /* Between the two no scheduler comes or goes.  False: one does, or somebody
  * else has called it. */

@@ -12,11 +12,14 @@
 #include "carrier_local.h"
 #include "deadlock.h"
 #include "descriptor.h"
+#include "embed/embedder.h"
+#include "embed/safepoint.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/os_thread.h"
 #include "platform/poller.h"
 #include "running.h"
+#include "settings.h"
 #include "thread.h"
 
 #define EXPIRE_BATCH 256
@@ -143,6 +146,8 @@ static void carrier_enter(struct carrier *carrier)
     atomic_store_explicit(&station->os_thread, os_thread_number(),
                           memory_order_relaxed);
     open_station(s, station, number);
+    if (embedder && embedder->carrier_started)
+        embedder->carrier_started();
 }
 
 /* Bound threads come back to this carrier.  In the mode that changes carriers
@@ -164,6 +169,8 @@ static bool may_retire(struct carrier *carrier)
 static void carrier_leave(struct carrier *carrier)
 {
     (void)carrier;
+    if (embedder && embedder->carrier_stopped)
+        embedder->carrier_stopped();
     atomic_store_explicit(&local_self()->station->os_thread, 0,
                           memory_order_relaxed);
     leave_station(local_self()->scheduler, local_self()->station);
@@ -174,6 +181,15 @@ static void carrier_leave(struct carrier *carrier)
     continuation_thread_leave();
 }
 
+static void look_at_stuck(struct carrier *carrier,
+                          const struct pool_stuck *stuck)
+{
+    uint64_t hog_ns = settings_get()->hog_ms * VTHREAD_MS;
+    safepoint_look(carrier, stuck);
+    if (hog_ns > 0 && stuck->held_ns >= hog_ns)
+        hog_look(carrier, stuck);
+}
+
 /* ---- The client --------------------------------------------------------- */
 
 const struct pool_client station_client = {
@@ -182,7 +198,7 @@ const struct pool_client station_client = {
     .poll_events = poll_for_all,
     .poll_interrupt = interrupt_poll,
     .next_deadline = next_deadline,
-    .stuck = hog_look,
+    .stuck = look_at_stuck,
     .quiet = deadlock_look,
     .may_retire = may_retire,
     .carrier_enter = carrier_enter,

@@ -110,6 +110,7 @@ struct thread_extra {
     struct binding *bindings;      /* its own scoped values */
     uint64_t waits_left;           /* cancel.c: THREAD_COUNTDOWN */
     uint32_t countdown_flag;       /* what the last of them finds */
+    void *user;                    /* embedder.c */
     bool counts_wait;              /* this one has not been counted */
     bool finishes;                 /* see thread_finish */
 };

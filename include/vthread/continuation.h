@@ -79,6 +79,15 @@ vthread_continuation_create(vthread_continuation_t **continuation,
 VTHREAD_API int vthread_continuation_run(vthread_continuation_t *continuation);
 
 /*
+ * The same, but the yield that it goes on from returns `error`, a positive
+ * errno value: so the code inside can tell that it is to clean up and end.
+ * Returns  as vthread_continuation_run; also EINVAL if error is not positive,
+ *          EPERM if it has not run yet: there is no yield to return from.
+ */
+VTHREAD_API int
+vthread_continuation_cancel(vthread_continuation_t *continuation, int error);
+
+/*
  * Unmounts the running continuations out to the innermost one of that
  * scope.  Returns when they are run again.
  *
@@ -86,7 +95,8 @@ VTHREAD_API int vthread_continuation_run(vthread_continuation_t *continuation);
  *          mounted on this OS thread; EBUSY when one of those to unmount
  *          is pinned, or in a call that blocks (vthread_block, vthread_call)
  *          or an upcall of one; ENOMEM when its frames could not be copied
- *          away.  All of these change nothing.
+ *          away.  All of these change nothing.  Any other value is what
+ *          vthread_continuation_cancel was given.
  */
 VTHREAD_API int vthread_continuation_yield(const void *scope);
 

@@ -170,22 +170,43 @@ unsigned os_thread_count(void)
 }
 
 /* Asked by one that does not switch stacks meanwhile. */
+static __thread struct {
+    char *low;
+    size_t size_bytes; /* 0: not known yet */
+} native_stack;
+
+static int find_native_stack(void)
+{
+    pthread_attr_t attributes;
+    void *low;
+    size_t size_bytes;
+    int err = pthread_getattr_np(pthread_self(), &attributes);
+    if (err != 0)
+        return err;
+    err = pthread_attr_getstack(&attributes, &low, &size_bytes);
+    if (err == 0) {
+        native_stack.low = low;
+        native_stack.size_bytes = size_bytes;
+    }
+    pthread_attr_destroy(&attributes);
+    return err;
+}
+
+int os_thread_stack(void **low, void **high)
+{
+    int err = native_stack.size_bytes == 0 ? find_native_stack() : 0;
+    if (err == 0) {
+        *low = native_stack.low;
+        *high = native_stack.low + native_stack.size_bytes;
+    }
+    return err;
+}
+
 bool os_thread_is_on_stack(const void *address)
 {
-    static __thread uintptr_t bottom, size_bytes;
-    pthread_attr_t attributes;
-    void *start;
-    size_t size;
-
-    if (size_bytes == 0
-        && pthread_getattr_np(pthread_self(), &attributes) == 0) {
-        if (pthread_attr_getstack(&attributes, &start, &size) == 0) {
-            bottom = (uintptr_t)start;
-            size_bytes = size;
-        }
-        pthread_attr_destroy(&attributes);
-    }
-    return (uintptr_t)address - bottom < size_bytes;
+    void *low, *high;
+    return os_thread_stack(&low, &high) == 0 && address >= low
+           && address < high;
 }
 
 int os_thread_number(void)

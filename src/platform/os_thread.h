@@ -36,6 +36,10 @@ unsigned os_thread_count(void);
  * unused part included.  The first call by a thread is slow. */
 bool os_thread_is_on_stack(const void *address);
 
+/* The native stack of the calling thread: [low, high).  0, or why that cannot
+ * be known. */
+int os_thread_stack(void **low, void **high);
+
 /* The kernel's number for the calling thread. */
 int os_thread_number(void);
 

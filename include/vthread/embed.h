@@ -1,0 +1,150 @@
+/*
+ * vthread/embed.h - what a language virtual machine needs of its threads.
+ *
+ * A machine that runs its threads on virtual threads has a structure of its
+ * own for each of them, and a notion of which is current.  It says so once,
+ * before anything else:
+ *
+ *     static const vthread_embedder_t machine = {
+ *         .created = make_vm_thread,       // a child of the caller's
+ *         .ended = free_vm_thread,
+ *         .mounting = set_current_vm_thread,
+ *         .time_slice_ns = 10 * VTHREAD_MS,
+ *     };
+ *     int err = vthread_embed(&machine);
+ *     ...
+ *     for (;;) {                           // the interpreter's loop
+ *         execute(&frame);
+ *         if (jumps_back)
+ *             vthread_safepoint();
+ *     }
+ *
+ * The pointer of a thread (its "user pointer") is whatever the machine wants;
+ * NULL: the machine does not care for this thread, and is told nothing of it.
+ *
+ * A collector of the machine's own stops the world, looks at what the threads
+ * hold, and lets them go on:
+ *
+ *     vthread_world_stop();
+ *     vthread_world_roots(mark_range, &heap);
+ *     vthread_world_start();
+ *
+ * For the Boehm collector all of that is done already: vthread/gc.h.
+ *
+ * This header is not part of vthread.h.
+ */
+#ifndef VTHREAD_EMBED_H
+#define VTHREAD_EMBED_H
+
+#include <vthread.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * What the machine wants to be told, and how it wants things done.  Zero is
+ * valid and means that it does not.  A thread is a virtual thread in all of
+ * this.  All but `created` are called on the OS thread's own stack: they may
+ * not call what waits.
+ */
+typedef struct vthread_embedder {
+    /* A thread is being created by one whose user pointer is given (NULL from
+     * platform threads that have none).  Returns the pointer of the new
+     * thread.  On the creator, which may still fail to create it; then
+     * `ended` is called.  NULL here: the pointer is inherited as it is. */
+    void *(*created)(void *creator);
+    /* The thread is about to run on this OS thread; and has left it, parked
+     * or ended. */
+    void (*mounting)(void *user);
+    void (*unmounted)(void *user);
+    /* It has ended, and been unmounted for the last time; or it could not be
+     * started. */
+    void (*ended)(void *user);
+    /* An OS thread that will run threads has come, and goes. */
+    void (*carrier_started)(void);
+    void (*carrier_stopped)(void);
+    /* vthread_world_stop has stopped all threads, and vthread_world_start is
+     * about to let them go on.  On the OS thread that called these. */
+    void (*world_stopped)(void);
+    void (*world_starting)(void);
+    /* How long a thread may run while others wait and no carrier is free,
+     * before vthread_safepoint yields; 0: as long as it likes.  At least a
+     * millisecond; the monitor looks every 10 ms at worst. */
+    uint64_t time_slice_ns;
+    uint64_t reserved[6]; /* 0 */
+} vthread_embedder_t;
+
+/*
+ * Says who embeds the library; *embedder is copied.  Once for the process.
+ *
+ * Returns  0; EINVAL for a bad value; EBUSY if that has been said already, or
+ *          a virtual thread, continuation or scheduler has been made.
+ * Blocks   never.
+ */
+VTHREAD_API int vthread_embed(const vthread_embedder_t *embedder);
+
+/* ---- The user pointer --------------------------------------------------- */
+
+/* That of the calling thread; NULL if it has none.  Platform threads may have
+ * one too; it is not inherited by other platform threads, and nobody is told
+ * of their ends.  Blocks never. */
+VTHREAD_API void *vthread_user(void);
+
+/* Sets it.  0 or ENOMEM.  Blocks never. */
+VTHREAD_API int vthread_set_user(void *user);
+
+/* ---- The stack ---------------------------------------------------------- */
+
+/* Where the calling thread's frames may lie: [low, high), growing down, and
+ * for as long as the thread lives.  Below low is a guard. */
+typedef struct vthread_stack_bounds {
+    void *low, *high;
+} vthread_stack_bounds_t;
+
+/*
+ * For the machine's own check for overflow: compare the address of a local
+ * with low + reserve.  Within a continuation (vthread/continuation.h) they are
+ * those of its stack; on a platform thread, those that the system gave it.
+ *
+ * Returns  0; EINVAL for NULL; on a platform thread what
+ *          pthread_getattr_np returned.
+ * Blocks   never.
+ */
+VTHREAD_API int vthread_stack_bounds(vthread_stack_bounds_t *bounds);
+
+/*
+ * Whether so many bytes are left on the calling stack, below the caller's
+ * frame.  A handful of instructions on a virtual thread: two loads, a
+ * subtraction and a compare.  A foreign function may need many more bytes than
+ * the machine's own: a printf takes 8 KiB.
+ */
+VTHREAD_API bool vthread_stack_has(size_t bytes);
+
+/* ---- Safepoints --------------------------------------------------------- */
+
+/* Not zero: somebody wants a thread to come to a safepoint. */
+VTHREAD_API extern uint32_t vthread_safepoint_requests;
+
+/* What vthread_safepoint does then.  May yield, and wait. */
+VTHREAD_API void vthread_safepoint_reached(void);
+
+/*
+ * To be called where the machine's state is in order, at every jump back and
+ * at every call: yields if the thread has used up its time slice, waits while
+ * the world is stopped.  A load and a branch while nobody wants anything.
+ */
+static inline void vthread_safepoint(void)
+{
+    if (__builtin_expect(
+            __atomic_load_n(&vthread_safepoint_requests, __ATOMIC_RELAXED)
+                != 0,
+            0))
+        vthread_safepoint_reached();
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
