@@ -50,6 +50,17 @@ unsigned carrier_number(const struct carrier *carrier)
     return carrier->number;
 }
 
+unsigned carrier_ready(const struct carrier *c)
+{
+    uint64_t ready = carrier_backlog(c) + !submission_is_empty(&c->handed)
+                     + !submission_is_empty(&c->inbox)
+                     + (c->bound_first != NULL)
+                     /* Relaxed: whether there is one. */
+                     + (atomic_load_explicit(&c->next, memory_order_relaxed)
+                        != NULL);
+    return ready < UINT32_MAX ? (unsigned)ready : UINT32_MAX;
+}
+
 uint32_t carrier_tick(const struct carrier *carrier)
 {
     /* Relaxed: a number that is compared with what it was. */

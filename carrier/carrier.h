@@ -96,7 +96,8 @@ struct pool {
     struct os_lock lock __attribute__((aligned(CACHE_LINE)));
     struct carrier *idle_first; /* L: the one that slept last is first */
     struct carrier *dormant_first; /* L: those without an OS thread */
-    uint64_t started, ended;    /* L: OS threads */
+    _Atomic uint64_t started;   /* A, written under L: OS threads, */
+    uint64_t ended;             /* L: and those that have ended */
     _Atomic uint32_t alive;     /* A, written under L: OS threads now */
     _Atomic uint64_t retaken;   /* A: calls that the monitor has handed off */
     _Atomic bool has_failed_start; /* A: the last OS thread could not be

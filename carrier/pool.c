@@ -352,7 +352,7 @@ void pool_get_stats(struct pool *pool, struct pool_stats *stats)
                                                 memory_order_relaxed),
     };
     os_lock_acquire(&pool->lock);
-    stats->started = pool->started;
+    stats->started = pool_threads_started(pool);
     stats->ended = pool->ended;
     os_lock_release(&pool->lock);
     unsigned count = pool_carrier_count(pool);
@@ -434,6 +434,12 @@ unsigned pool_os_threads(struct pool *pool)
 {
     /* Relaxed: at some instant it is or was so. */
     return atomic_load_explicit(&pool->alive, memory_order_relaxed);
+}
+
+uint64_t pool_threads_started(struct pool *pool)
+{
+    /* Relaxed: likewise. */
+    return atomic_load_explicit(&pool->started, memory_order_relaxed);
 }
 
 void *pool_owner(struct pool *pool)

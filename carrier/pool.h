@@ -143,6 +143,7 @@ void pool_look(struct pool *pool, pool_look_fn *visit, void *arg);
 void pool_get_stats(struct pool *pool, struct pool_stats *stats);
 unsigned pool_carrier_count(struct pool *pool); /* it only grows */
 unsigned pool_os_threads(struct pool *pool);    /* of carriers, now */
+uint64_t pool_threads_started(struct pool *pool); /* in all */
 
 /* Whether no carrier is awake or in a call; and a number that changes when
  * one runs a task, or comes back from blocking.  If both are as they were no
@@ -161,6 +162,9 @@ const char *pool_name(const struct pool *pool);
 struct carrier *carrier_self(void);
 struct pool *carrier_pool(const struct carrier *carrier);
 unsigned carrier_number(const struct carrier *carrier); /* 0.. in its pool */
+/* Tasks that are ready and in the calling carrier's own queues; one whose
+ * length cannot be seen counts as one. */
+unsigned carrier_ready(const struct carrier *carrier);
 /* Another number for each task that it runs, and after each block. */
 uint32_t carrier_tick(const struct carrier *carrier);
 struct carrier *pool_carrier(struct pool *pool, unsigned number); /* or NULL */

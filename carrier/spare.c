@@ -77,7 +77,7 @@ static int start(struct carrier *c)
         c->owns_thread = true;
         /* Relaxed: a number that is compared with limits. */
         atomic_fetch_add_explicit(&pool->alive, 1, memory_order_relaxed);
-        pool->started++;
+        atomic_fetch_add_explicit(&pool->started, 1, memory_order_relaxed);
     }
     return err;
 }

@@ -321,3 +321,31 @@ void continuation_thread_leave(void)
 {
     mount_point_self()->is_entered = false;
 }
+
+/* ---- Looking ------------------------------------------------------------ */
+
+static uintptr_t word_at(const char *address)
+{
+    return *(const uintptr_t *)address;
+}
+
+/* A frame record is two words: the caller's, and the return address. */
+unsigned continuation_walk(const struct continuation *c, uint64_t *addresses,
+                           unsigned max)
+{
+    const char *sp = c->sp, *top = c->home->top;
+    unsigned count = 0;
+    if (max == 0)
+        return 0;
+    addresses[count++] = word_at(sp + SWITCH_RETURN_ADDRESS);
+    const char *frame = (const char *)word_at(sp + SWITCH_FRAME_POINTER);
+    while (count < max && frame > sp && frame + 16 <= top
+           && ((uintptr_t)frame & 7) == 0 && word_at(frame + 8) != 0) {
+        addresses[count++] = word_at(frame + 8);
+        const char *next = (const char *)word_at(frame);
+        if (next <= frame)
+            break;
+        frame = next;
+    }
+    return count;
+}

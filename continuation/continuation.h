@@ -154,6 +154,12 @@ continuation_chain_is_pinned(const struct continuation *inner,
     return inner->pins > 0;
 }
 
+/* The return addresses of c's frames, innermost first, as far as frame
+ * pointers lead; c has yielded and its frames are in place, and stay.
+ * Returns how many. */
+unsigned continuation_walk(const struct continuation *c, uint64_t *addresses,
+                           unsigned max);
+
 /* The innermost continuation running on this OS thread, or NULL. */
 struct continuation *continuation_current(void);
 

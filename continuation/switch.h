@@ -26,6 +26,10 @@ struct switch_slot {
 #define SWITCH_SLOTS 7
 extern const struct switch_slot switch_slots[SWITCH_SLOTS];
 
+/* In it, from sp. */
+#define SWITCH_FRAME_POINTER 48
+#define SWITCH_RETURN_ADDRESS 56
+
 /* Saves the caller's registers on its stack and that stack's sp in
  * *save_sp, then goes on where `sp` was saved.  There, switch_stacks
  * returns value.  7 to 12 ns for the two of a resume and a yield. */

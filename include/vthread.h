@@ -65,6 +65,7 @@
 #include <vthread/mutex.h>
 #include <vthread/netdb.h>
 #include <vthread/once.h>
+#include <vthread/pin.h>
 #include <vthread/posix.h>
 #include <vthread/process.h>
 #include <vthread/rwlock.h>

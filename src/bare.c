@@ -11,6 +11,7 @@
 #include <vthread.h>
 
 #include "continuation/mount.h"
+#include "inspect/held.h"
 #include "platform/fault.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
@@ -37,6 +38,8 @@ static void bare_main(void *continuation)
     struct vthread_continuation *c = continuation;
     continuation_begun(&c->continuation);
     c->fn(c->argument);
+    if (c->continuation.pins > 0)
+        held_continuation_ends(&c->continuation);
     continuation_end(&c->continuation, 0);
 }
 
@@ -251,6 +254,7 @@ int vthread_continuation_pin(void)
     if (c->pins == UINT16_MAX)
         return EAGAIN;
     c->pins++;
+    held_pin(NULL, __builtin_return_address(0));
     return 0;
 }
 
@@ -260,5 +264,6 @@ int vthread_continuation_unpin(void)
     if (!c || c->pins == 0)
         return EPERM;
     c->pins--;
+    held_unpin();
     return 0;
 }

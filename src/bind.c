@@ -10,8 +10,10 @@
 #include <errno.h>
 
 #include <vthread.h>
+#include <vthread/pin.h>
 
 #include "carrier/pool.h"
+#include "inspect/held.h"
 #include "local.h"
 #include "running.h"
 #include "scheduler.h"
@@ -19,7 +21,7 @@
 
 /* ---- Pinned ------------------------------------------------------------- */
 
-int vthread_pin(void)
+static int pin(const char *why, const void *site)
 {
     struct thread *self = thread_self();
     if (!self)
@@ -27,7 +29,18 @@ int vthread_pin(void)
     if (self->continuation.pins == UINT16_MAX)
         return EAGAIN;
     self->continuation.pins++;
+    held_pin(why, site);
     return 0;
+}
+
+int vthread_pin(void)
+{
+    return pin(NULL, __builtin_return_address(0));
+}
+
+int vthread_pin_reason(const char *why)
+{
+    return pin(why, __builtin_return_address(0));
 }
 
 int vthread_unpin(void)
@@ -36,6 +49,7 @@ int vthread_unpin(void)
     if (!self || self->continuation.pins == 0)
         return EPERM;
     self->continuation.pins--;
+    held_unpin();
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <vthread.h>
 
 #include "call.h"
+#include "inspect/held.h"
 #include "platform/memory.h"
 
 struct vthread_closure {
@@ -41,14 +42,13 @@ static void call_pinned(const struct vthread_closure *closure, void *result,
                         void **args)
 {
     struct call_frame *frame = call_local_self()->frame;
-    bool is_pinned = vthread_continuation_pin() == 0;
+    struct held_pins pins = held_upcall_begin();
     if (frame)
         call_frame_suspend(frame);
     call_fn(closure, result, args);
     if (frame)
         call_frame_resume(frame);
-    if (is_pinned)
-        vthread_continuation_unpin();
+    held_upcall_end(pins);
 }
 
 static void serve(ffi_cif *cif, void *result, void **args, void *closure)

@@ -71,6 +71,7 @@
 #include <vthread.h>
 
 #include "inspect/control.h"
+#include "inspect/pin_report.h"
 #include "offload.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -196,7 +197,8 @@ static enum verdict judge(void)
         atomic_load_explicit(&deadlock_test.os_threads, memory_order_relaxed);
     bool is_known = os_thread_count()
                     == ours + thread_platform_count() + ring_os_threads()
-                           + control_os_threads();
+                           + control_os_threads()
+                           + pin_report_idle();
     if (!do_all_wait(&waiters))
         return LIVES;
     if (!is_known || !are_all_quiet(&sum_after, &ours) || sum_after != sum

@@ -34,6 +34,7 @@
 #include "embed/embedder.h"
 #include "entry.h"
 #include "escape.h"
+#include "inspect/held.h"
 #include "key.h"
 #include "lifecycle.h"
 #include "local.h"
@@ -68,6 +69,8 @@ static void destroy(struct thread *t)
 
 static void end(struct thread *self, void *result)
 {
+    if (unlikely(self->continuation.pins > 0))
+        held_thread_ends();
     self->argument = result;
     continuation_end(&self->continuation, SAYS_END);
 }

@@ -14,6 +14,7 @@
 /* What a thread says to its carrier; anything else: flags to wait with. */
 #define SAYS_YIELD ((uintptr_t)0)
 #define SAYS_END UINTPTR_MAX
+#define SAYS_CALL (UINTPTR_MAX - 1) /* pinned: lock_wait_make_call, and back */
 
 /* VTHREAD_MIGRATE=always; set at the start. */
 extern bool running_migrates;
@@ -31,6 +32,10 @@ void running_migrate(struct vthread_scheduler *s, struct thread *t);
  * meanwhile; it does so no more. */
 void running_bind(struct local *here, struct thread *t);
 void running_unbind(struct thread *t);
+
+/* The calling thread, which is pinned, leaves its stack, and its carrier calls
+ * lock_wait_make_call.  Returns after that. */
+void running_call_natively(struct thread *self);
 
 /* The thread has left its stack for good. */
 void running_ended(struct local *here, struct thread *t);

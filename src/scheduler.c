@@ -21,8 +21,9 @@
 
 #include "deadlock.h"
 #include "describe.h"
-#include "inspect/control.h"
 #include "embed/safepoint.h"
+#include "inspect/control.h"
+#include "inspect/pin.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/fault.h"
@@ -153,6 +154,7 @@ static int start_engine(unsigned parallelism)
     if (err == 0) {
         fault_install(describe_fault);
         panic_describe_self = describe_self;
+        pin_start();
         atomic_store_explicit(&is_started, true, memory_order_release);
         control_start_as_asked();
     }

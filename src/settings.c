@@ -19,6 +19,7 @@ static struct settings settings = {
     .hog_ms = 100,
     .io_uring = true,
     .call_threads = 64,
+    .pin_ms = 20,
 };
 
 static void read_number(const char *name, unsigned least, unsigned most,
@@ -109,6 +110,21 @@ static void read_control(void)
         report("VTHREAD_CONTROL=%s: not 0, 1 or @NAME; left out", text);
 }
 
+static void read_pin(void)
+{
+    static const char *const modes[] = {
+        [PIN_REPORT] = "report", [PIN_ABORT] = "abort", [PIN_OFF] = "off"};
+    const char *text = getenv("VTHREAD_PIN");
+    if (!text || !*text)
+        return;
+    for (unsigned i = PIN_REPORT; i <= PIN_OFF; i++)
+        if (strcmp(text, modes[i]) == 0) {
+            settings.pin = (enum pin_mode)i;
+            return;
+        }
+    report("VTHREAD_PIN=%s: not report, abort or off; left out", text);
+}
+
 static void read_all(void)
 {
     read_number("VTHREAD_PARALLELISM", 1, POOL_MAX_CARRIERS,
@@ -126,6 +142,8 @@ static void read_all(void)
     read_deadlock();
     read_control();
     read_number("VTHREAD_CALL_THREADS", 1, 10000, &settings.call_threads);
+    read_pin();
+    read_number("VTHREAD_PIN_MS", 0, 3600000, &settings.pin_ms);
     /* Eager mode tests what happens to frames that are copied. */
     if (settings.freeze == FREEZE_EAGER)
         settings.own_limit = 0;

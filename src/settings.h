@@ -11,6 +11,9 @@
 /* What follows the report of a deadlock. */
 enum deadlock_mode { DEADLOCK_EXIT, DEADLOCK_REPORT, DEADLOCK_OFF };
 
+/* What happens to episodes of pinned threads. */
+enum pin_mode { PIN_QUIET, PIN_REPORT, PIN_ABORT, PIN_OFF };
+
 struct settings {
     unsigned parallelism;      /* VTHREAD_PARALLELISM; 0: the processors */
     unsigned max_carriers;     /* VTHREAD_MAX_CARRIERS */
@@ -25,6 +28,8 @@ struct settings {
     enum deadlock_mode deadlock; /* VTHREAD_DEADLOCK=exit|report|off */
     unsigned call_threads;     /* VTHREAD_CALL_THREADS */
     char control[104];         /* VTHREAD_CONTROL=1|@NAME; "": no socket */
+    enum pin_mode pin;         /* VTHREAD_PIN=report|abort|off; unset: quiet */
+    unsigned pin_ms;           /* VTHREAD_PIN_MS: shorter ones do not count */
 };
 
 /* A value that makes no sense is reported and left out. */

@@ -50,7 +50,8 @@
  * the same way, without a continuation.
  *
  * What a thread says to its carrier when it yields is 0 (it wants to run
- * again), SAYS_END, or the flags that it wants to wait with; TIMED among
+ * again), SAYS_END, SAYS_CALL (pinned, it wants its carrier to make a call on
+ * the native stack), or the flags that it wants to wait with; TIMED among
  * them means until thread->deadline_ns.  What it is told when it goes on is
  * 0, ETIMEDOUT or ECANCELED.
  */
@@ -63,6 +64,8 @@
 #include "carrier/pool.h"
 #include "continuation/mount.h"
 #include "deadlock.h"
+#include "inspect/lock_wait.h"
+#include "inspect/pin.h"
 #include "interruptible.h"
 #include "local.h"
 #include "platform/clock.h"
@@ -265,14 +268,17 @@ static bool begin_wait(struct local *here, struct thread *t, uint64_t flags)
 }
 
 /* A pinned thread waits: so does this carrier. */
-static void wait_with(struct local *here, struct thread *t, uint64_t flags)
+static void wait_with(struct local *here, struct thread *t, uint64_t flags,
+                      enum pin_cause cause)
 {
     uint64_t deadline_ns = flags & THREAD_TIMED ? t->deadline_ns
                                                 : VTHREAD_NEVER;
     station_count(&here->station->pinned_parks);
     PROBE2(pin, &t->continuation, flags);
+    pin_begin(here, t, cause);
     carrier_block_begin(here->carrier);
     wait_in_kernel(t, flags & ~(uint64_t)THREAD_TIMED, deadline_ns);
+    pin_end(here);
     carrier_block_end(here->carrier);
     PROBE1(pin_end, &t->continuation);
 }
@@ -299,8 +305,12 @@ static void after_run(struct local *here, struct thread *t,
     while (said != SAYS_END
            && unlikely(status == RUN_UNSETTLED
                        || continuation_is_pinned(&t->continuation))) {
-        if (said != SAYS_YIELD)
-            wait_with(here, t, said);
+        if (said == SAYS_CALL)
+            lock_wait_make_call(here, t);
+        else if (said != SAYS_YIELD)
+            wait_with(here, t, said,
+                      status == RUN_UNSETTLED ? PIN_HAS_NO_MEMORY
+                                              : PIN_WAITS);
         local_set_thread(here, t);
         status = run_again(t, status, &said);
         local_set_thread(here, NULL);
@@ -376,6 +386,30 @@ void running_work(struct carrier *carrier)
 
 /* ---- Waiting ------------------------------------------------------------ */
 
+static inline int leave_stack(struct thread *self, uint64_t flags,
+                              uint64_t deadline_ns)
+{
+    if (deadline_ns != VTHREAD_NEVER) {
+        self->deadline_ns = deadline_ns;
+        flags |= THREAD_TIMED | THREAD_OUTSIDE;
+    }
+    return (int)continuation_yield(&self->continuation, flags);
+}
+
+/* A platform thread waits, or one that is pinned. */
+__attribute__((noinline, cold)) static int
+wait_on_os_thread(struct thread *self, uint64_t flags, uint64_t deadline_ns)
+{
+    if (word_of(self) & THREAD_PLATFORM)
+        return wait_in_kernel(self,
+                              deadline_ns == VTHREAD_NEVER
+                                  ? flags
+                                  : flags | THREAD_OUTSIDE,
+                              deadline_ns);
+    pin_note();
+    return leave_stack(self, flags, deadline_ns);
+}
+
 /* Has `thread` leave its stack with those flags; returns how the wait
  * ended.  The last thing its callers do: their frames are gone then. */
 static int wait_with_flags(struct thread *self, uint64_t flags,
@@ -385,17 +419,15 @@ static int wait_with_flags(struct thread *self, uint64_t flags,
     atomic_store_explicit(&self->waits_for, (uint8_t)what,
                           memory_order_relaxed);
     PROBE2(park, &self->continuation, *thread_waits_for_place(self));
-    if (unlikely(word_of(self) & THREAD_PLATFORM))
-        return wait_in_kernel(self,
-                              deadline_ns == VTHREAD_NEVER
-                                  ? flags
-                                  : flags | THREAD_OUTSIDE,
-                              deadline_ns);
-    if (deadline_ns != VTHREAD_NEVER) {
-        self->deadline_ns = deadline_ns;
-        flags |= THREAD_TIMED | THREAD_OUTSIDE;
-    }
-    return (int)continuation_yield(&self->continuation, flags);
+    if (unlikely((word_of(self) & THREAD_PLATFORM)
+                 | self->continuation.pins))
+        return wait_on_os_thread(self, flags, deadline_ns);
+    return leave_stack(self, flags, deadline_ns);
+}
+
+void running_call_natively(struct thread *self)
+{
+    continuation_yield(&self->continuation, SAYS_CALL);
 }
 
 /* As publish_wait_heeding. */

@@ -16,7 +16,8 @@
     (THREAD_PERMIT | THREAD_TIMEOUT | THREAD_CANCELED | THREAD_DETACHED       \
      | THREAD_JOINING | THREAD_JOINER | THREAD_BOUND_ONE | THREAD_COUNTED)
 
-/* As thread_wait_for, without a deadline, cancellable. */
+/* As thread_wait_for, without a deadline, cancellable.  For those who are not
+ * pinned the switch is here. */
 __attribute__((always_inline)) static inline int
 thread_wait_inline(struct thread *self, enum waits_for what)
 {
@@ -24,7 +25,7 @@ thread_wait_inline(struct thread *self, enum waits_for what)
      * thread has left its stack: see (P) in vthread.c. */
     uint32_t flags = (uint32_t)atomic_load_explicit(&self->word,
                                                     memory_order_relaxed);
-    if (unlikely(flags & ~WAIT_INLINE_HARMLESS))
+    if (unlikely((flags & ~WAIT_INLINE_HARMLESS) | self->continuation.pins))
         return thread_wait_for(self, what, VTHREAD_NEVER, true);
     /* Relaxed: published with the wait. */
     atomic_store_explicit(&self->waits_for, (uint8_t)what,

@@ -6,7 +6,7 @@
  * joined, or a list (waitlist.h), whose kind says in what it lies.  Nothing is
  * stored for this while threads do not wait.
  *
- * Not here: the search for cycles, and words about them.
+ * Not here: the search for cycles.
  */
 #include "waiting.h"
 
@@ -29,12 +29,10 @@ static const char *name_of(const struct waitlist *list)
     return names[list->kind < count ? list->kind : WAIT_UNKNOWN];
 }
 
-static struct thread *thread_that_is(const void *address)
+bool thread_is_in_table(const void *address)
 {
     uintptr_t offset = (uintptr_t)address - (uintptr_t)thread_table;
-    return offset < thread_table_size() * sizeof(struct thread)
-               ? thread_at((uint32_t)(offset / sizeof(struct thread)))
-               : NULL;
+    return offset < thread_table_size() * sizeof(struct thread);
 }
 
 static struct thread *holder_of(const struct waitlist *list)
@@ -74,6 +72,12 @@ enum waits_for waiting_what(const struct thread *t)
                                                 memory_order_relaxed);
 }
 
+void waiting_of_list(const struct waitlist *list, struct waiting *waiting)
+{
+    *waiting = (struct waiting){name_of(list), object_of(list),
+                                holder_of(list)};
+}
+
 bool waiting_of(const struct thread *t, struct waiting *waiting)
 {
     if (waiting_what(t) != FOR_LISTED && waiting_what(t) != FOR_END)
@@ -81,14 +85,11 @@ bool waiting_of(const struct thread *t, struct waiting *waiting)
     /* Without the mark of who put it there. */
     void *wait_on = (void *)((uintptr_t)waitlist_wait_on(t)
                              & ~(uintptr_t)1);
-    struct thread *joined = wait_on ? thread_that_is(wait_on) : NULL;
     if (!wait_on)
         return false;
-    const struct waitlist *list = wait_on;
-    if (joined)
-        *waiting = (struct waiting){"join", joined, joined};
+    if (thread_is_in_table(wait_on))
+        *waiting = (struct waiting){"join", wait_on, wait_on};
     else
-        *waiting = (struct waiting){name_of(list), object_of(list),
-                                    holder_of(list)};
+        waiting_of_list(wait_on, waiting);
     return true;
 }

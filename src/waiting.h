@@ -27,4 +27,13 @@ enum waits_for waiting_what(const struct thread *t);
  * read without its lock, and must not be freed meanwhile. */
 bool waiting_of(const struct thread *t, struct waiting *waiting);
 
+struct waitlist;
+
+/* The same from a list that threads wait in.  Reads it and the object around
+ * it, 16 bytes before and behind, and nothing else; so that may be a copy. */
+void waiting_of_list(const struct waitlist *list, struct waiting *waiting);
+
+/* Whether it is the address of a thread object. */
+bool thread_is_in_table(const void *address);
+
 #endif

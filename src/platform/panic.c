@@ -123,16 +123,25 @@ static void end_with(struct text *text, char c)
         text->start[text->length] = c;
 }
 
-size_t format_text(char *buffer, size_t size_bytes, const char *format, ...)
+size_t format_text_list(char *buffer, size_t size_bytes, const char *format,
+                        va_list *args)
 {
     struct text text = {buffer, size_bytes, 0};
-    va_list args;
 
-    va_start(args, format);
-    put_format(&text, format, &args);
-    va_end(args);
+    put_format(&text, format, args);
     end_with(&text, '\0');
     return text.length;
+}
+
+size_t format_text(char *buffer, size_t size_bytes, const char *format, ...)
+{
+    va_list args;
+    size_t length;
+
+    va_start(args, format);
+    length = format_text_list(buffer, size_bytes, format, &args);
+    va_end(args);
+    return length;
 }
 
 static void report_line(const char *format, va_list *args)

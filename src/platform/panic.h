@@ -8,6 +8,7 @@
 #ifndef PLATFORM_PANIC_H
 #define PLATFORM_PANIC_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 /* Describes who is running, "thread 5 'reader' (RUNNING)", for panics.
@@ -27,6 +28,10 @@ void report(const char *format, ...)
  * with a 0 and returns the length stored. */
 size_t format_text(char *buffer, size_t size_bytes, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same with its arguments in a list. */
+size_t format_text_list(char *buffer, size_t size_bytes, const char *format,
+                        va_list *args);
 
 /* A reader's way to state an invariant that costs nothing in a release. */
 #ifdef VTHREAD_CHECKED
