@@ -68,7 +68,7 @@ static struct ring *ring_new(uint64_t size, struct ring *previous)
     struct ring model = {.previous = previous, .mask = size - 1};
     struct ring *ring;
     if (!is_large(&model)) {
-        ring = memory_alloc(ring_bytes(&model));
+        ring = memory_alloc_plain(CACHE_LINE, ring_bytes(&model));
     } else {
         ring = memory_reserve(ring_bytes(&model));
         if (ring && memory_commit(ring, ring_bytes(&model)) != 0) {

@@ -298,7 +298,7 @@ static void rest(struct pool *pool)
     uint64_t until_ns = pool->client.quiet(pool);
     if (is_quiet(pool) && carrier_has_poller() && has_keeper(pool)
         && !atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst))
-        futex_wait(&pool->monitor_signal, 0, until_ns);
+        futex_wait_idle(&pool->monitor_signal, 0, until_ns);
     atomic_store_explicit(&pool->monitor_sleeps, false,
                           memory_order_relaxed);
 }
@@ -327,7 +327,8 @@ static void monitor_main(void *argument)
     unsigned quiet_looks = 0;
     struct memory last = {.looked_ns = clock_now_ns()};
     while (!atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst)) {
-        futex_wait(&pool->monitor_signal, 0, clock_now_ns() + wait_ns);
+        futex_wait_idle(&pool->monitor_signal, 0,
+                        clock_now_ns() + wait_ns);
         /* Or the waits to come would not wait: a signal may come long after
          * the rest that it was to end.  seq_cst: before the look at
          * is_stopping, which monitor_stop's caller sets before the signal. */

@@ -289,7 +289,7 @@ void pool_deadline_moved(struct pool *pool, uint64_t deadline_ns)
 
 int pool_create(struct pool **result, const struct pool_attr *attr)
 {
-    struct pool *pool = memory_alloc_aligned(CACHE_LINE, sizeof *pool);
+    struct pool *pool = memory_alloc_plain(CACHE_LINE, sizeof *pool);
     if (!pool)
         return ENOMEM;
     memset(pool, 0, sizeof *pool);

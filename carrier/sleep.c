@@ -112,7 +112,7 @@ static void fall_asleep(struct carrier *c)
         sleep_in_poller(c, until_ns);
         atomic_store_explicit(&poller, NULL, memory_order_release);
     } else {
-        futex_wait(&c->signal, 0, until_ns);
+        futex_wait_idle(&c->signal, 0, until_ns);
     }
     stop_keeping_time(c);
     if (idle_end_ns != CLOCK_NEVER && clock_now_ns() >= idle_end_ns

@@ -40,7 +40,7 @@
 
 static struct carrier *new_carrier(struct pool *pool)
 {
-    struct carrier *c = memory_alloc_aligned(CACHE_LINE, sizeof *c);
+    struct carrier *c = memory_alloc_plain(CACHE_LINE, sizeof *c);
     if (!c)
         return NULL;
     memset(c, 0, sizeof *c);

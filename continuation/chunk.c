@@ -13,7 +13,8 @@ struct chunk *chunk_fit(struct chunk *old, size_t size_bytes)
     if (old && old->capacity_bytes >= size_bytes)
         return old;
     size_t capacity = (size_bytes + 15) & ~(size_t)15;
-    struct chunk *chunk = memory_alloc(sizeof *chunk + capacity);
+    struct chunk *chunk = memory_alloc_plain(MEMORY_ALIGNMENT_BYTES,
+                                             sizeof *chunk + capacity);
     if (!chunk)
         return NULL;
     chunk->capacity_bytes = (uint32_t)capacity;

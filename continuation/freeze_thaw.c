@@ -54,6 +54,26 @@ static size_t external_bytes(const struct continuation *c, size_t size)
     return size > inside ? size - inside : 0;
 }
 
+unsigned frame_ranges(const struct continuation *c,
+                      struct frame_range ranges[2])
+{
+    if (!c->home || c->state == CONTINUATION_NEW
+        || c->state == CONTINUATION_DONE)
+        return 0;
+    if (c->frozen_bytes == 0) {
+        ranges[0] = (struct frame_range){c->sp, c->home->top};
+        return 1;
+    }
+    size_t outside = external_bytes(c, c->frozen_bytes);
+    char *inside = inline_chunk(c);
+    ranges[0] = (struct frame_range){inside,
+                                     inside + c->frozen_bytes - outside};
+    if (outside)
+        ranges[1] = (struct frame_range){c->chunk->bytes,
+                                         c->chunk->bytes + outside};
+    return outside ? 2 : 1;
+}
+
 bool freeze_reserve(struct continuation *c)
 {
     size_t outside = external_bytes(c, frame_bytes(c));
@@ -78,6 +98,9 @@ void freeze(struct continuation *c)
     if (unlikely(outside))
         sanitizer_copy(c->chunk->bytes,
                        (char *)c->sp + c->kind->inline_bytes, outside);
+    /* A collector's signal may stop us between any two instructions; it
+     * finds the frames where frozen_bytes says. */
+    atomic_signal_fence(memory_order_seq_cst);
     c->frozen_bytes = (uint32_t)size;
     sanitizer_frames_frozen(&c->sanitizer, c->sp, size);
     if (unlikely(continuation_freeze_mode == FREEZE_EAGER))
@@ -97,5 +120,6 @@ void thaw(struct continuation *c)
     if (unlikely(outside))
         sanitizer_copy((char *)c->sp + c->kind->inline_bytes,
                        c->chunk->bytes, outside);
+    atomic_signal_fence(memory_order_seq_cst); /* as in freeze */
     c->frozen_bytes = 0;
 }

@@ -12,6 +12,16 @@
  * its common home is still claimed by the caller.  False: out of memory. */
 bool freeze_reserve(struct continuation *c);
 
+/* Where the frames of c are: on its home, or in up to two chunks.  Returns
+ * how many ranges that is; 0: it has not begun, or has ended.  Whoever has
+ * the right to mount c does not do so meanwhile, or all are stopped, at
+ * whatever instruction. */
+struct frame_range {
+    const void *low, *high;
+};
+unsigned frame_ranges(const struct continuation *c,
+                      struct frame_range ranges[2]);
+
 /* Copies the frames of the unmounted c from its home to its chunks.  The
  * caller has the claim, and freeze_reserve succeeded at the last yield. */
 void freeze(struct continuation *c);

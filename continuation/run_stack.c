@@ -226,7 +226,7 @@ static struct run_stack *take_large(size_t stack_size_bytes)
     if (stack)
         return stack;
 
-    stack = memory_alloc_aligned(CACHE_LINE, sizeof *stack);
+    stack = memory_alloc_plain(CACHE_LINE, sizeof *stack);
     char *start = stack ? memory_reserve(size) : NULL;
     if (!start || memory_commit(start, size) != 0
         || memory_guard(start, PAGE_SIZE_BYTES) != 0) {

@@ -47,6 +47,8 @@ struct run_stack {
     _Atomic uint32_t shares;         /* A: continuations with this home */
     bool is_common;                  /* I */
     bool is_large;                   /* I: a mapping of its own */
+    bool is_run_on;                  /* while all is stopped: see
+                                        embed/roots.c */
     _Atomic uint32_t waiting;        /* A: in the claim's list, or about to */
     struct run_stack *next;          /* free list, under its lock */
     struct continuation *poisoned;   /* C: eager mode: whose frames' place

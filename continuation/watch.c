@@ -52,3 +52,21 @@ __attribute__((cold)) void watch_unmounted(struct continuation *c)
             watcher->unmounted(c);
     }
 }
+
+__attribute__((cold)) void watch_leaving(struct continuation *c)
+{
+    for (unsigned kind = WATCH_KINDS; kind-- > 0;) {
+        const struct watcher *watcher = watcher_of(kind);
+        if (watcher && watcher->leaving)
+            watcher->leaving(c);
+    }
+}
+
+__attribute__((cold)) void watch_arrived(struct continuation *c)
+{
+    for (unsigned kind = 0; kind < WATCH_KINDS; kind++) {
+        const struct watcher *watcher = watcher_of(kind);
+        if (watcher && watcher->arrived)
+            watcher->arrived(c);
+    }
+}

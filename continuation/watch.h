@@ -35,10 +35,18 @@ enum watch_kind {
  *
  * Of continuations inside others the outermost counts, when a carrier runs
  * it, and each that is run inside of another by itself.
+ *
+ * Two more for bare continuations, on the stack of the innermost; NULL: not
+ * wanted.
+ *
+ *   leaving    c yields or ends; the switch to what runs it is next
+ *   arrived    c goes on, or begins
  */
 struct watcher {
     void (*mounting)(struct continuation *c);
     void (*unmounted)(struct continuation *c);
+    void (*leaving)(struct continuation *c);
+    void (*arrived)(struct continuation *c);
 };
 
 /*
@@ -69,5 +77,7 @@ static inline bool watch_is_on(enum watch_kind kind)
 /* Calls all that are on. */
 void watch_mounting(struct continuation *c);
 void watch_unmounted(struct continuation *c);
+void watch_leaving(struct continuation *c);
+void watch_arrived(struct continuation *c);
 
 #endif

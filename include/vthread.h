@@ -58,6 +58,7 @@
 #include <vthread/deadlock.h>
 #include <vthread/file.h>
 #include <vthread/future.h>
+#include <vthread/gc.h>
 #include <vthread/io.h>
 #include <vthread/key.h>
 #include <vthread/latch.h>

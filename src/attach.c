@@ -14,6 +14,7 @@
 #include "describe.h"
 #include "local.h"
 #include "once.h"
+#include "platform/collector.h"
 #include "platform/fault.h"
 #include "platform/os_thread.h"
 #include "platform/panic.h"
@@ -55,6 +56,7 @@ static void detach_platform_thread(void *thread)
     deadlock_note();
     count_platform_threads(-1);
     thread_free(t);
+    collector_leave();
     deadlock_look_again();
 }
 
@@ -95,6 +97,7 @@ static struct thread *attach(void)
                              memory_order_relaxed);
     /* It has no entry function: whose stack to look at, for dumps. */
     t->argument = (void *)(intptr_t)os_thread_number();
+    collector_enter();
     deadlock_note();
     count_platform_threads(1);
     local_set_thread(local_self(), t);

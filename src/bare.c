@@ -12,6 +12,7 @@
 
 #include "continuation/mount.h"
 #include "inspect/held.h"
+#include "embed/roots.h"
 #include "platform/fault.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
@@ -26,6 +27,7 @@ struct vthread_continuation {
     void (*fn)(void *);
     void *argument;
     _Atomic int state; /* A: enum bare_state */
+    struct roots_link link;
 };
 
 static struct vthread_continuation *bare_of(const struct continuation *c)
@@ -37,9 +39,13 @@ static void bare_main(void *continuation)
 {
     struct vthread_continuation *c = continuation;
     continuation_begun(&c->continuation);
+    if (watch_any())
+        watch_arrived(&c->continuation);
     c->fn(c->argument);
     if (c->continuation.pins > 0)
         held_continuation_ends(&c->continuation);
+    if (watch_any())
+        watch_leaving(&c->continuation);
     continuation_end(&c->continuation, 0);
 }
 
@@ -108,6 +114,7 @@ int vthread_continuation_create(vthread_continuation_t **result,
     continuation_setup(&c->continuation, &bare_kind);
     err = set_home(c, attr);
     if (err == 0) {
+        roots_add(&c->link, &c->continuation);
         *result = c;
         return 0;
     }
@@ -124,6 +131,7 @@ int vthread_continuation_destroy(vthread_continuation_t *c)
         || atomic_load_explicit(&c->state, memory_order_acquire)
                == BARE_RUNNING)
         return EBUSY;
+    roots_remove(&c->link);
     continuation_teardown(&c->continuation);
     memory_free(c);
     return 0;
@@ -224,6 +232,16 @@ static struct continuation *find(const void *scope)
     return c;
 }
 
+/* Out of line, for the yield below is a tail call. */
+__attribute__((noinline, cold)) static int
+yield_watched(struct continuation *c)
+{
+    watch_leaving(c);
+    int value = (int)continuation_yield(c, 0);
+    watch_arrived(c);
+    return value;
+}
+
 int vthread_continuation_yield(const void *scope)
 {
     struct continuation *c = find(scope);
@@ -231,6 +249,8 @@ int vthread_continuation_yield(const void *scope)
         return EINVAL;
     if (mount_is_pinned(mount_point_self(), c))
         return EBUSY;
+    if (watch_any())
+        return yield_watched(c);
     return (int)continuation_yield(c, 0);
 }
 

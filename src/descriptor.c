@@ -41,6 +41,7 @@
 #include <sys/stat.h>
 
 #include "platform/memory.h"
+#include "platform/collector.h"
 #include "platform/poller.h"
 #include "platform/sanitizer.h"
 #include "platform/system.h"
@@ -56,7 +57,8 @@ static _Atomic bool any;
 /* No descriptor has this number. */
 #define LISTENED_COOKIE ((uint64_t)UINT32_MAX)
 
-static void (*_Atomic heard)(void);
+enum { LISTENERS_MAX = 4 };
+static void (*_Atomic listeners[LISTENERS_MAX])(void);
 
 _Static_assert(sizeof(struct descriptor) == CACHE_LINE,
                "an operation touches one cache line");
@@ -554,28 +556,69 @@ static bool take_heard(struct poller_event *events, int *count)
     return heard_any;
 }
 
+struct idle_wait {
+    struct poller_event *events;
+    uint64_t deadline_ns;
+    int found;
+};
+
+static void wait_now(void *argument)
+{
+    struct idle_wait *wait = argument;
+    wait->found = poller_wait(wait->events, BATCH, wait->deadline_ns);
+}
+
+/* A collector need not disturb the carrier meanwhile. */
+static int wait_idle(struct poller_event *events, uint64_t deadline_ns)
+{
+    struct idle_wait wait = {.events = events, .deadline_ns = deadline_ns};
+    collector_sleep(wait_now, &wait);
+    return wait.found;
+}
+
+/* Relaxed: the registration of what is heard came after it. */
+static void (*listener_at(int i))(void)
+{
+    return atomic_load_explicit(&listeners[i], memory_order_relaxed);
+}
+
 int descriptor_poll(uint64_t deadline_ns)
 {
     struct poller_event events[BATCH];
-    int found = poller_wait(events, BATCH, deadline_ns), count = found;
+    int found = deadline_ns > 0 ? wait_idle(events, deadline_ns)
+                                : poller_wait(events, BATCH, 0);
+    int count = found;
     if (deadline_ns > 0)
         scheduler_poll_returned();
-    /* Relaxed: the registration of what is heard came after it. */
-    void (*listener)(void)
-        = atomic_load_explicit(&heard, memory_order_relaxed);
-    bool heard_any = unlikely(listener) && take_heard(events, &count);
+    bool heard_any = unlikely(listener_at(0) != NULL)
+                     && take_heard(events, &count);
     prefetch(events, count);
     for (int i = 0; i < count; i++)
         deliver(&events[i]);
-    if (heard_any)
-        listener();
+    for (int i = 0; unlikely(heard_any) && i < LISTENERS_MAX; i++)
+        if (listener_at(i))
+            listener_at(i)();
     return found;
+}
+
+static bool add_listener(void (*function)(void))
+{
+    for (int i = 0; i < LISTENERS_MAX; i++) {
+        void (*before)(void) = NULL;
+        if (atomic_compare_exchange_strong_explicit(
+                &listeners[i], &before, function, memory_order_relaxed,
+                memory_order_relaxed)
+            || before == function)
+            return true;
+    }
+    return false;
 }
 
 int descriptor_listen(int fd, void (*function)(void))
 {
-    atomic_store_explicit(&heard, function, memory_order_relaxed);
-    int err = poller_is_open() ? 0 : poller_open();
+    int err = !add_listener(function) ? ENOSPC
+              : poller_is_open()      ? 0
+                                      : poller_open();
     if (err == 0)
         err = poller_add(fd, LISTENED_COOKIE);
     if (err == 0)

@@ -206,8 +206,8 @@ void descriptor_unwatch(struct watch *watch);
 int descriptor_poll(uint64_t deadline_ns);
 
 /* Has heard() called, by a carrier that polls, when fd becomes readable; for
- * good.  For descriptors that the library itself reads.  There is one such
- * function for all of them.  0, EMFILE, ENFILE, ENOMEM, ENOSPC. */
+ * good.  For descriptors that the library itself reads.  It is also called for
+ * those of others: it looks at its own.  0, EMFILE, ENFILE, ENOMEM, ENOSPC. */
 int descriptor_listen(int fd, void (*heard)(void));
 
 /* Whether any descriptor has ever been registered: otherwise there is

@@ -360,6 +360,12 @@ int vthread_create(vthread_t *thread, const vthread_attr_t *attr,
     return err == 0 ? start(s, thread, attr, fn, arg) : err;
 }
 
+int lifecycle_start_detached(void *(*fn)(void *))
+{
+    static const vthread_attr_t attr = {.flags = VTHREAD_DETACHED};
+    return start(local_self()->scheduler, NULL, &attr, fn, NULL);
+}
+
 /* ---- Children of a scope ------------------------------------------------ */
 
 int lifecycle_new_child(struct thread **thread, const vthread_attr_t *attr,

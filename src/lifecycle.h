@@ -24,6 +24,10 @@ int lifecycle_new_child(struct thread **thread, const vthread_attr_t *attr,
 /* Starts it; 0 or EAGAIN: its scheduler shuts down. */
 int lifecycle_start_child(struct thread *t);
 
+/* Starts a detached thread on the scheduler of the calling carrier, which is
+ * between two threads.  0, ENOMEM or EAGAIN. */
+int lifecycle_start_detached(void *(*fn)(void *));
+
 /* Frees one that has not been started. */
 void lifecycle_discard_child(struct thread *t);
 

@@ -118,7 +118,7 @@ static struct offload_job *rest(struct worker *w, uint64_t idle_ns)
     struct offload_job *job;
     /* Acquire: observes the job; pairs with hand_over. */
     while (atomic_load_explicit(&w->signal, memory_order_acquire) == 0)
-        if (futex_wait(&w->signal, 0, deadline_ns) == ETIMEDOUT)
+        if (futex_wait_idle(&w->signal, 0, deadline_ns) == ETIMEDOUT)
             break;
     os_lock_acquire(&lock);
     job = w->job;

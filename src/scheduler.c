@@ -265,6 +265,12 @@ int vthread_scheduler_create(vthread_scheduler_t **scheduler,
     return err;
 }
 
+bool scheduler_has_engine(void)
+{
+    /* Pairs with the release in start_engine. */
+    return atomic_load_explicit(&is_started, memory_order_acquire);
+}
+
 int scheduler_start_engine(void)
 {
     thread_refuse_child();

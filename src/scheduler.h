@@ -78,6 +78,9 @@ struct vthread_scheduler *scheduler_at(uint8_t number);
 int scheduler_start_engine(void);
 bool scheduler_has_engine(void);
 
+/* Whether that has been done, for a scheduler or by itself. */
+bool scheduler_has_engine(void);
+
 /* Between the two no scheduler comes or goes.  False: one does, or somebody
  * else has called it. */
 bool scheduler_try_hold_all(void);

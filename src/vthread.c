@@ -217,7 +217,8 @@ static void sleep_while_waiting(struct thread *t, uint64_t deadline_ns)
     while ((word = atomic_load_explicit(&t->word, memory_order_acquire))
            & WAIT_MODES) {
         uint64_t until_ns = sanitizer_sleep_limit(deadline_ns);
-        if (futex_wait(flags_of(t), (uint32_t)word, until_ns) == ETIMEDOUT
+        if (futex_wait_idle(flags_of(t), (uint32_t)word, until_ns)
+                == ETIMEDOUT
             && until_ns == deadline_ns && give_up(t))
             return;
     }

@@ -27,6 +27,7 @@
 #include <vthread.h>
 
 #include "carrier/pool.h"
+#include "describe.h"
 #include "inspect/lock_wait.h"
 #include "inspect/pin_report.h"
 #include "inspect/pin_ring.h"

@@ -170,7 +170,8 @@ int fault_thread_enter(void)
     /* Somebody else's is as good: ASan gives one to every thread. */
     if (sigaltstack(NULL, &old) == 0 && !(old.ss_flags & SS_DISABLE))
         return 0;
-    stack.ss_sp = memory_alloc(SIGNAL_STACK_BYTES);
+    stack.ss_sp = memory_alloc_plain(MEMORY_ALIGNMENT_BYTES,
+                                     SIGNAL_STACK_BYTES);
     if (stack.ss_sp == NULL)
         return ENOMEM;
     if (sigaltstack(&stack, NULL) != 0) {

@@ -15,6 +15,10 @@
 int futex_wait(_Atomic uint32_t *word, uint32_t expected,
                uint64_t deadline_ns);
 
+/* The same, and a collector need not disturb the caller meanwhile. */
+int futex_wait_idle(_Atomic uint32_t *word, uint32_t expected,
+                    uint64_t deadline_ns);
+
 /* Wakes up to count sleepers. */
 void futex_wake(_Atomic uint32_t *word, int count);
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "collector.h"
 #include "failure.h"
 #include "panic.h"
 #include "sanitizer.h"
@@ -183,22 +184,34 @@ int memory_show(void *start, size_t size_bytes)
 
 /* Blocks. */
 
-void *memory_alloc(size_t size_bytes)
+void *memory_alloc_plain(size_t alignment_bytes, size_t size_bytes)
 {
-    return memory_should_fail() ? NULL : malloc(size_bytes);
+    void *block;
+
+    if (memory_should_fail())
+        return NULL;
+    if (alignment_bytes <= MEMORY_ALIGNMENT_BYTES)
+        return malloc(size_bytes);
+    return posix_memalign(&block, alignment_bytes, size_bytes) == 0 ? block
+                                                                    : NULL;
 }
 
 void *memory_alloc_aligned(size_t alignment_bytes, size_t size_bytes)
 {
-    void *block;
+    if (likely(collector == NULL))
+        return memory_alloc_plain(alignment_bytes, size_bytes);
+    return memory_should_fail()
+               ? NULL
+               : collector->alloc(alignment_bytes, size_bytes);
+}
 
-    if (memory_should_fail() ||
-        posix_memalign(&block, alignment_bytes, size_bytes) != 0)
-        return NULL;
-    return block;
+void *memory_alloc(size_t size_bytes)
+{
+    return memory_alloc_aligned(MEMORY_ALIGNMENT_BYTES, size_bytes);
 }
 
 void memory_free(void *block)
 {
-    free(block);
+    if (likely(collector == NULL) || !collector->free(block))
+        free(block);
 }

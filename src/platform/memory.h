@@ -40,9 +40,18 @@ int memory_guard(void *start, size_t size_bytes);
 int memory_hide(void *start, size_t size_bytes);
 int memory_show(void *start, size_t size_bytes);
 
-/* malloc, aligned_alloc and free.  NULL when out of memory. */
+/* What malloc aligns to. */
+#define MEMORY_ALIGNMENT_BYTES ((size_t)16)
+
+/* malloc, aligned_alloc and free.  NULL when out of memory.  A collector
+ * scans these blocks: what the program entrusts to us may lie there. */
 void *memory_alloc(size_t size_bytes);
 void *memory_alloc_aligned(size_t alignment_bytes, size_t size_bytes);
+
+/* The same for what a collector need not scan, or must not as a whole. */
+void *memory_alloc_plain(size_t alignment_bytes, size_t size_bytes);
+
+/* Frees any of these. */
 void memory_free(void *block);
 
 /* For tests: the count-th request from now on fails, and all after it until

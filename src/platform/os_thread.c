@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "collector.h"
 #include "failure.h"
 #include "fault.h"
 #include "memory.h"
@@ -53,6 +54,7 @@ static void *run(void *arg)
     struct start start = *(struct start *)arg;
     int entered;
 
+    collector_enter();
     memory_free(arg);
     pthread_setname_np(pthread_self(), start.name);
     /* Without memory for it the thread works all the same; an overflow is
@@ -61,6 +63,7 @@ static void *run(void *arg)
     start.fn(start.arg);
     if (entered == 0)
         fault_thread_leave();
+    collector_leave();
     return NULL;
 }
 

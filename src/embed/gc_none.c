@@ -1,0 +1,16 @@
+/*
+ * gc_none.c - built without libgc, or with a sanitizer that does not go with
+ * it: there is no collector.
+ */
+#include <errno.h>
+
+#include <vthread/gc.h>
+
+#include "platform/panic.h"
+
+int vthread_gc_enable(void)
+{
+    report("vthread_gc_enable: libvthread was built without libgc, or for "
+           "ThreadSanitizer");
+    return ENOTSUP;
+}
