@@ -285,11 +285,6 @@ int scheduler_start_engine(void)
     return err;
 }
 
-bool scheduler_has_engine(void)
-{
-    return atomic_load_explicit(&is_started, memory_order_acquire);
-}
-
 int scheduler_ensure_default(void)
 {
     /* Pairs with the release below. */

@@ -76,7 +76,6 @@ struct vthread_scheduler *scheduler_at(uint8_t number);
 
 /* Prepares continuations, without any carrier.  0 or why not. */
 int scheduler_start_engine(void);
-bool scheduler_has_engine(void);
 
 /* Whether that has been done, for a scheduler or by itself. */
 bool scheduler_has_engine(void);

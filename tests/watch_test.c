@@ -24,7 +24,8 @@ static void count_unmount(struct continuation *c)
     step('u');
 }
 
-static const struct watcher counting = {count_mount, count_unmount};
+static const struct watcher counting = {.mounting = count_mount,
+                                        .unmounted = count_unmount};
 
 static void inside_step(struct continuation *c)
 {
@@ -38,7 +39,8 @@ static void outside_step(struct continuation *c)
     step('>');
 }
 
-static const struct watcher around = {inside_step, outside_step};
+static const struct watcher around = {.mounting = inside_step,
+                                      .unmounted = outside_step};
 
 static void yields_twice(void *arg)
 {

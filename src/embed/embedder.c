@@ -55,7 +55,8 @@ static void unmounted(struct continuation *c)
         embedder_ended(thread_extra(thread_of_continuation(c)));
 }
 
-static const struct watcher watcher = {mounting, unmounted};
+static const struct watcher watcher = {.mounting = mounting,
+                                       .unmounted = unmounted};
 
 /* ---- Saying so ---------------------------------------------------------- */
 
