@@ -110,6 +110,12 @@ static void read_control(void)
         report("VTHREAD_CONTROL=%s: not 0, 1 or @NAME; left out", text);
 }
 
+bool settings_is_pin_off(void)
+{
+    const char *text = getenv("VTHREAD_PIN");
+    return text && strcmp(text, "off") == 0;
+}
+
 static void read_pin(void)
 {
     static const char *const modes[] = {

@@ -35,4 +35,8 @@ struct settings {
 /* A value that makes no sense is reported and left out. */
 const struct settings *settings_get(void);
 
+/* VTHREAD_PIN=off; asked before main, when the rest may not be read yet: the
+ * program may still change it. */
+bool settings_is_pin_off(void);
+
 #endif

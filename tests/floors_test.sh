@@ -8,7 +8,7 @@
 #     src/                             a .c file knows one of the two at most
 #     continuation/     carrier/       the platform; never each other
 #     src/platform/                    nothing of ours
-#     src/posix/                       a user, and known to nobody
+#     src/posix/, src/track/           users, and known to nobody
 #     tools/inspector/                 a user, but for the formats by which it
 #                                      knows what it reads of a process
 #
@@ -33,6 +33,8 @@ check_tree() {
             return "platform"
         if (file ~ /^src\/posix\//)
             return "posix"
+        if (file ~ /^src\/track\//)
+            return "track"
         if (is_format(file))
             return "format"
         return substr(file, 1, index(file, "/") - 1)
@@ -130,6 +132,8 @@ expect_found carrier/task.h ../src/platform/../thread.h
 expect_found src/planted.c continuation/continuation.h carrier/task.h
 expect_found src/planted.c posix/own.h
 expect_found src/posix/planted.c thread.h
+expect_found src/planted.c track/track.h
+expect_found src/track/planted.c thread.h
 expect_found src/posix/planted.c platform/system.h
 expect_found tools/inspector/planted.c thread.h
 expect_found tools/inspector/planted.c platform/panic.h

@@ -22,7 +22,9 @@
  *   lock, place and reason, the first, the second, the fourth, the eighth and
  *   so on; at the end of the process a summary, the costliest first.
  * - abort: the first one ends the process, with the same words.
- * - off: nothing is recorded, and locks are not tracked.
+ * - off: nothing is recorded, and locks are not tracked: it is as without
+ *   libvthread-pin.  A recursive mutex does not keep two threads of one
+ *   carrier apart then.
  * - unset: they are recorded when somebody wants them, by vthread_pin_notify
  *   or through the control socket.
  *
@@ -31,8 +33,9 @@
  * linked with, preloaded those of all libraries.  It knows pthread_mutex_*,
  * pthread_rwlock_* and pthread_cond_*wait*, so std::mutex too; a virtual
  * thread that waits there for another one leaves its carrier to others.  Not
- * seen are the locks inside libc, and those of a static program that does not
- * link it.  Where no library tracks locks the reports say so.
+ * seen are the locks inside libc, those of a static program that does not link
+ * it, and linked in, what other libraries do: condition_variable::wait is
+ * libstdc++'s.  Where no library tracks locks the reports say so.
  *
  * A program with locks of its own kind calls vthread_lock_taken and
  * vthread_lock_released, and vthread_lock_wait where it would block.

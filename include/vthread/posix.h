@@ -44,8 +44,9 @@
  *
  * A library that holds a pthread mutex while it waits stops the carrier when
  * another of its threads wants the same mutex, for good if the holder is
- * bound to it as well.  Give each virtual thread its own connection, and use
- * vthread_mutex_t where threads share one.
+ * bound to it as well; with a recursive mutex it does not keep the two apart.
+ * Track its locks (<vthread/pin.h>), or give each virtual thread its own
+ * connection, and use vthread_mutex_t where threads share one.
  *
  * Otherwise they behave as libc's do, errno included, and:
  *

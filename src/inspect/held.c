@@ -163,16 +163,27 @@ static bool raise_pins(struct continuation *c)
     return true;
 }
 
-static struct held_pins raise_all(struct thread *self)
+__attribute__((noinline)) static struct held_pins
+raise_both(struct continuation *inner, struct continuation *outer)
 {
     struct held_pins pins = {NULL, NULL};
-    struct continuation *inner = mount_point_self()->current;
     pins.inner = raise_pins(inner) ? inner : NULL;
-    if (likely(!inner || (self && inner == &self->continuation)))
-        return pins;
-    struct continuation *outer = outermost(self);
     pins.outer = raise_pins(outer) ? outer : NULL;
     return pins;
+}
+
+__attribute__((always_inline)) static inline struct held_pins
+raise_all(struct thread *self)
+{
+    struct continuation *inner = mount_point_self()->current;
+    if (likely(!inner))
+        return (struct held_pins){NULL, NULL};
+    if (likely(inner == &self->continuation && inner->pins < PINS_MAX)) {
+        inner->pins++;
+        return (struct held_pins){inner, NULL};
+    }
+    struct continuation *outer = outermost(self);
+    return raise_both(inner, outer != inner ? outer : NULL);
 }
 
 static void lower_all(struct held_pins pins)
@@ -184,8 +195,8 @@ static void lower_all(struct held_pins pins)
 }
 
 /* NULL: the table is full. */
-static struct held_entry *add(struct held *held, const void *object,
-                              uint32_t kind, const void *site)
+__attribute__((always_inline)) static inline struct held_entry *
+add(struct held *held, const void *object, uint32_t kind, const void *site)
 {
     uint32_t count = GET(held->count);
     if (unlikely(count == HELD_MAX))
@@ -296,7 +307,7 @@ void vthread_lock_taken(const void *lock, vthread_hold_kind_t kind,
         return;
     if (!site)
         site = __builtin_return_address(0);
-    struct held_entry *entry = find(held, lock);
+    struct held_entry *entry = GET(held->count) > 0 ? find(held, lock) : NULL;
     if (unlikely(entry != NULL)) {
         take_again(entry, lock, site);
         return;
@@ -355,21 +366,35 @@ static void release_unlisted(struct held *held, const void *lock)
         outer->pins--;
 }
 
+__attribute__((noinline)) static void release(struct held *held,
+                                              const void *lock)
+{
+    struct held_entry *entry = find(held, lock);
+    uint32_t count = entry ? GET(entry->count) : 0;
+    if (!entry)
+        release_unlisted(held, lock);
+    else if (count == 1)
+        drop_lock(held, entry);
+    else
+        SET(entry->count, count - 1);
+}
+
+/* Mostly the one that was taken last. */
 void vthread_lock_released(const void *lock)
 {
     struct held *held = held_self();
     if (unlikely(!held))
         return;
-    struct held_entry *entry = find(held, lock);
-    if (unlikely(!entry)) {
-        release_unlisted(held, lock);
+    uint32_t count = GET(held->count);
+    struct held_entry *entry = &held->entries[count > 0 ? count - 1 : 0];
+    if (unlikely(count == 0 || GET(entry->object) != lock
+                 || GET(entry->count) != 1
+                 || GET(entry->kind) == VTHREAD_HOLD_PIN)) {
+        release(held, lock);
         return;
     }
-    uint32_t count = GET(entry->count);
-    if (likely(count == 1))
-        drop_lock(held, entry);
-    else
-        SET(entry->count, count - 1);
+    lower_all(entry->pins);
+    SET(held->count, count - 1);
 }
 
 void vthread_lock_forget(const void *lock)

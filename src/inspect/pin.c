@@ -73,7 +73,7 @@ void pin_listen_no_more(void)
 
 bool vthread_lock_track(void)
 {
-    if (settings_get()->pin == PIN_OFF)
+    if (settings_is_pin_off())
         return false;
     atomic_store_explicit(&are_locks_tracked, true, memory_order_relaxed);
     return true;
