@@ -62,6 +62,8 @@ struct memory {
     bool is_any_left;   /* work for a carrier that could not be had */
     bool has_young;     /* a carrier was in a call that may be long */
     bool looks_again;   /* and is looked at for that reason */
+    bool is_exhausted;  /* no carrier was left for what is ready, */
+    uint64_t exhausted_ns; /* for so long */
     struct {
         struct call_memory call;
         uint32_t tick;
@@ -254,6 +256,36 @@ static void tell_client(struct pool *pool, struct memory *last,
     os_lock_release(&pool->watch);
 }
 
+/* No carrier can be had, and none is free to come back by itself: each waits
+ * in the kernel for something. */
+static bool is_exhausted(struct pool *pool)
+{
+    return atomic_load_explicit(&pool->awake, memory_order_relaxed) == 0
+           && atomic_load_explicit(&pool->idle, memory_order_relaxed) == 0
+           && pool_os_threads(pool) >= pool->max_carriers;
+}
+
+static bool has_any_run(struct pool *pool, const struct memory *last)
+{
+    unsigned count = pool_carrier_count(pool);
+    bool has = false;
+    for (unsigned i = 0; i < count; i++)
+        has |= last->carriers[i].ran != 0;
+    return has;
+}
+
+/* It counts from the first look that has seen it, while nobody runs. */
+static void tell_exhausted(struct pool *pool, struct memory *last,
+                           bool needs_carrier, uint64_t elapsed_ns)
+{
+    bool is_so = needs_carrier && is_exhausted(pool);
+    bool goes_on = is_so && last->is_exhausted && !has_any_run(pool, last);
+    last->is_exhausted = is_so;
+    last->exhausted_ns = goes_on ? last->exhausted_ns + elapsed_ns : 0;
+    if (is_so && pool->client.exhausted)
+        pool->client.exhausted(pool, last->exhausted_ns);
+}
+
 /* True if something had to be done, and was. */
 static bool look(struct pool *pool, struct memory *last)
 {
@@ -262,6 +294,7 @@ static bool look(struct pool *pool, struct memory *last)
     bool has_retaken = look_at_calls(pool, last);
     bool needs_carrier = is_work_left(pool, last, elapsed_ns)
                          || is_any_late(pool);
+    tell_exhausted(pool, last, needs_carrier, elapsed_ns);
     bool polled = has_polled(pool, last);
     bool had_events = !polled && poll_instead(pool);
     bool is_time_kept = (polled && !is_timer_due(pool)) || has_keeper(pool);

@@ -46,6 +46,10 @@ struct pool_client {
     /* A carrier has been at the same task for stuck_ns or more, or asleep,
      * or blocked.  On the monitor's OS thread, at each of its looks. */
     void (*stuck)(struct carrier *carrier, const struct pool_stuck *stuck);
+    /* Tasks are ready, all carriers that there may be are blocked, and have
+     * been at each look for so long; 0: this is the first one.  On the
+     * monitor's OS thread, at each look.  NULL: nobody wants to know. */
+    void (*exhausted)(struct pool *pool, uint64_t lasted_ns);
     /* No carrier of the pool has been awake for some time, and its monitor
      * is about to sleep until one is.  On the monitor's OS thread.  Returns
      * when to look again if none is until then; CLOCK_NEVER. */

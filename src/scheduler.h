@@ -62,6 +62,7 @@ struct vthread_scheduler {
     _Atomic uint64_t slot_waits;   /* A: threads that had to wait for one */
     struct slot_queue slots;
     struct os_lock counts_lock;    /* see struct station */
+    uint64_t exhausted_ns;         /* the monitor's: see pin_chain.c */
     struct thread *_Atomic closer; /* A: waits in vthread_scheduler_shutdown,
                                      without a deadline */
     struct station stations[POOL_MAX_CARRIERS]; /* those of carriers that

@@ -12,6 +12,7 @@
 #include "carrier_local.h"
 #include "deadlock.h"
 #include "descriptor.h"
+#include "inspect/pin_chain.h"
 #include "embed/embedder.h"
 #include "embed/safepoint.h"
 #include "local.h"
@@ -199,6 +200,7 @@ const struct pool_client station_client = {
     .poll_interrupt = interrupt_poll,
     .next_deadline = next_deadline,
     .stuck = look_at_stuck,
+    .exhausted = pin_chain_look,
     .quiet = deadlock_look,
     .may_retire = may_retire,
     .carrier_enter = carrier_enter,
