@@ -157,8 +157,9 @@ static void sum_up(void)
     qsort(groups, count, sizeof groups[0], by_cost);
     if (episodes + dropped == 0)
         return;
-    words_add(&words, "in all %lu waits of pinned threads, at %u places",
-              (unsigned long)episodes, count);
+    words_add(&words, "in all %lu wait%s of pinned threads, at %u place%s",
+              (unsigned long)episodes, episodes == 1 ? "" : "s", count,
+              count == 1 ? "" : "s");
     if (dropped > 0)
         words_add(&words, "; %lu more came too fast to be told",
                   (unsigned long)dropped);
