@@ -62,6 +62,9 @@ unsigned control_os_threads(void);
 control_serve_fn control_serve_stats, control_serve_census,
     control_serve_threads;
 
+/* pin_stream.c */
+control_serve_fn control_serve_pin;
+
 /* For tests: how long a client may take for its command, or to take some of
  * what it is sent. */
 extern int control_patience_ms;

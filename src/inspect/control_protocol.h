@@ -16,6 +16,7 @@
  *                           and each carrier
  *     census                one line for each entry function
  *     threads [COUNT]       one line for each thread, COUNT at most
+ *     pin                   not in lines: see pin_format.h
  *
  * These lines are records: a kind and fields,
  *
