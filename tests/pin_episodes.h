@@ -55,7 +55,7 @@ static inline bool waits_in(const vthread_pin_episode_t *episode, void *fn)
 }
 
 /* Without these the compiler may leave frames out. */
-#define OWN_FRAME __attribute__((noinline, noclone))
+#define OWN_FRAME __attribute__((noinline))
 
 static inline void end_of_frame(void)
 {

@@ -661,6 +661,8 @@ END_TEST
 
 int main(void)
 {
+    if (SANITIZER_STACKS_OWN_LOCKS)
+        return 77; /* skipped */
     Suite *suite = suite_create("pin_lock");
     TCase *cases = new_case(suite, "ways");
     tcase_add_loop_test(cases, a_lock_taken_in_any_way_pins, 0,

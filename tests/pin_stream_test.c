@@ -103,6 +103,7 @@ START_TEST(who_is_connected_gets_the_episodes_as_they_end)
     close(fd);
     while (pin_is_on())
         sched_yield();
+    ck_assert_int_eq(vthread_control_stop(), 0);
 }
 END_TEST
 
@@ -125,6 +126,7 @@ START_TEST(who_comes_later_gets_those_that_are_still_known)
     ck_assert_int_eq(read(fd, line, sizeof line), 0);
     close(fd);
     pin_listen_no_more();
+    ck_assert_int_eq(vthread_control_stop(), 0);
 }
 END_TEST
 
@@ -138,6 +140,7 @@ START_TEST(with_pins_off_there_is_no_stream)
     hear_line(fd, line, sizeof line);
     ck_assert_int_eq(strncmp(line, "error ", 6), 0);
     close(fd);
+    ck_assert_int_eq(vthread_control_stop(), 0);
 }
 END_TEST
 

@@ -248,13 +248,22 @@ void pin_look_at_wait(struct thread *t, struct vthread_pin_episode *episode)
 
 /* ---- It begins ---------------------------------------------------------- */
 
+/* Without the lock of names: it may be a new one and an old one in one. */
+NO_SANITIZE_THREAD static void copy_name(char *to, const char *from,
+                                         size_t size_bytes)
+{
+    for (size_t i = 0; i + 1 < size_bytes; i++)
+        to[i] = ((const volatile char *)from)[i];
+    to[size_bytes - 1] = '\0';
+}
+
 static void note_thread(struct thread *t, struct vthread_pin_episode *episode)
 {
     const struct thread_extra *extra = thread_extra(t);
     episode->thread = thread_handle(t);
     episode->entry = (uintptr_t)t->fn;
     if (extra)
-        memcpy(episode->name, extra->name, sizeof episode->name);
+        copy_name(episode->name, extra->name, sizeof episode->name);
 }
 
 static void note_carrier(const struct local *here, const struct held *held,

@@ -241,7 +241,11 @@ static inline void sanitizer_stack_registered(const void *bottom,
  * who sleeps without them has to come by. */
 #if defined __SANITIZE_THREAD__
 uint64_t sanitizer_sleep_limit(uint64_t deadline_ns);
+/* It takes a pthread lock for that stack's which took it, and cannot follow
+ * one that is waited for on another: tests that do so leave it out. */
+enum { SANITIZER_STACKS_OWN_LOCKS = 1 };
 #else
+enum { SANITIZER_STACKS_OWN_LOCKS = 0 };
 static inline uint64_t sanitizer_sleep_limit(uint64_t deadline_ns)
 {
     return deadline_ns;
