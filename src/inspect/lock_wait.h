@@ -22,7 +22,8 @@ struct lock_queue_time {
 /* Of a lock for which nobody has waited lately: zeros. */
 struct lock_queue_time lock_wait_look(const void *lock, uint64_t now_ns);
 
-/* On the carrier's native stack: makes the call that t has asked for.  See vthread.c. */
+/* On the carrier's native stack: makes the call that t has asked for.  See
+ * vthread.c. */
 void lock_wait_make_call(struct local *here, struct thread *t);
 
 #endif
