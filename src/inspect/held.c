@@ -26,6 +26,7 @@
 #include "platform/memory.h"
 #include "platform/os_thread.h"
 #include "platform/panic.h"
+#include "platform/sanitizer.h"
 #include "thread.h"
 
 enum { FIRST_TABLES = 64, PINS_MAX = UINT16_MAX };
@@ -117,7 +118,7 @@ static struct held *add_table(uint32_t os_thread)
 struct held *held_attach(void)
 {
     struct held_local *here = held_local_self();
-    if (here->held || here->is_attaching)
+    if (here->held || here->is_attaching || SANITIZER_IS_SIMULATION)
         return here->held;
     here->is_attaching = true;
     uint32_t os_thread = (uint32_t)os_thread_number();

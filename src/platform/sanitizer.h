@@ -236,6 +236,14 @@ static inline void sanitizer_stack_registered(const void *bottom,
         sanitizer_valgrind_register(bottom, top);
 }
 
+/* Whether the machine is simulated: each run has to be like the last, so
+ * nothing is kept from one to the next. */
+#if defined SANITIZER_SIMULATED
+enum { SANITIZER_IS_SIMULATION = 1 };
+#else
+enum { SANITIZER_IS_SIMULATION = 0 };
+#endif
+
 /* Until when an OS thread that waits until then may sleep in the kernel at a
  * time.  TSan runs the handlers of signals inside of libc's functions only, so
  * who sleeps without them has to come by. */
