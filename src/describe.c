@@ -108,6 +108,13 @@ const char *describe_waits_for(enum waits_for what)
     return what < FOR_KINDS ? words_for[what] : words_for[FOR_LISTED];
 }
 
+/* Not atomic, and read whoever has it: for words. */
+NO_SANITIZE_THREAD static enum continuation_state
+state_seen(const struct thread *t)
+{
+    return ((const volatile struct thread *)t)->continuation.state;
+}
+
 const char *describe_state(const struct thread *t, uint64_t word)
 {
     if (word & THREAD_DONE)
@@ -119,7 +126,7 @@ const char *describe_state(const struct thread *t, uint64_t word)
     }
     if (word & THREAD_PLATFORM)
         return "RUNNING";
-    switch (t->continuation.state) {
+    switch (state_seen(t)) {
     case CONTINUATION_NEW:
         return "NEW";
     case CONTINUATION_MOUNTED:

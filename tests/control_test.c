@@ -116,7 +116,8 @@ static void *parks_until_told(void *arg)
     return arg;
 }
 
-static vthread_t crowd[20000];
+/* The list of them is more than a socket holds. */
+static vthread_t crowd[6000];
 
 static void start_crowd(unsigned count)
 {
@@ -238,29 +239,34 @@ START_TEST(stats_tell_of_threads_schedulers_and_carriers)
 }
 END_TEST
 
-static void *waits_on_its_carrier(void *flag)
+struct runner {
+    atomic_int runs, may_end;
+};
+
+static void *stays_on_its_carrier(void *arg)
 {
-    while (!atomic_load((atomic_int *)flag))
+    struct runner *runner = arg;
+    atomic_store(&runner->runs, 1);
+    while (!atomic_load(&runner->may_end))
         __builtin_ia32_pause();
     return NULL;
 }
 
 START_TEST(stats_tell_who_runs_on_a_carrier)
 {
-    atomic_int may_end = 0;
+    static struct runner runner;
     char words[64];
     vthread_attr_t attr = {.name = "a runner"};
     open_control();
-    vthread_t t = start_attr(attr, waits_on_its_carrier, &may_end);
-    while (thread_of_handle(t, &(uint64_t){0})->continuation.state
-           != CONTINUATION_MOUNTED)
+    vthread_t t = start_attr(attr, stays_on_its_carrier, &runner);
+    while (!atomic_load(&runner.runs))
         sched_yield();
     snprintf(words, sizeof words, " thread=%llu name=a%%20runner ",
              (unsigned long long)t);
     const char *answer = ask("stats\n");
     has(answer, words);
     has(answer, " RUNNING=1");
-    atomic_store(&may_end, 1);
+    atomic_store(&runner.may_end, 1);
     join(t);
     close_control();
 }
@@ -564,26 +570,6 @@ START_TEST(a_process_calls_back_who_has_asked_for_it)
 }
 END_TEST
 
-/* ---- The rest of the library -------------------------------------------- */
-
-static void waits_for_one_that_is_parked(void)
-{
-    setenv("VTHREAD_CONTROL", "1", 1);
-    setenv("VTHREAD_DEADLOCK", "exit", 1);
-    join(start(return_argument, NULL));
-    expect(call(getpid()) >= 0); /* which stays */
-    join(start(parks_until_told, NULL));
-}
-
-START_TEST(a_deadlock_is_found_all_the_same)
-{
-    int status = end_of_child(waits_for_one_that_is_parked, text, sizeof text);
-    ck_assert(WIFEXITED(status));
-    ck_assert_int_eq(WEXITSTATUS(status), 2);
-    said("deadlock");
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("control");
@@ -614,6 +600,5 @@ int main(void)
                    who_is_being_served_gets_the_rest_when_the_process_ends);
     tcase_add_test(others, one_that_reads_nothing_does_not_keep_the_process);
     tcase_add_test(others, a_process_calls_back_who_has_asked_for_it);
-    tcase_add_test(others, a_deadlock_is_found_all_the_same);
     return run_suite(suite);
 }

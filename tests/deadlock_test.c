@@ -3,8 +3,11 @@
  * and what follows.
  */
 #include <limits.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "blocking.h"
+#include "inspect/control_protocol.h"
 #include "tests/deadlocks.h"
 #include "tests/random.h"
 
@@ -43,6 +46,32 @@ static void a_stranger_ends(void)
 START_TEST(it_is_found_after_the_last_other_thread_has_ended)
 {
     is_told(a_stranger_ends);
+}
+END_TEST
+
+/* A client that stays, and is served by an OS thread. */
+static void call_control(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int length = snprintf(address.sun_path + 1, 64, CONTROL_NAME_FORMAT,
+                          (unsigned)geteuid(), (unsigned)getpid());
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    expect(connect(fd, (struct sockaddr *)&address,
+                   (socklen_t)(sizeof address.sun_family + 1
+                               + (size_t)length))
+           == 0);
+}
+
+static void parks_while_it_is_looked_into(void)
+{
+    expect(vthread_control_start() == 0);
+    call_control();
+    join(child_start("parker", parks_for_ever, NULL));
+}
+
+START_TEST(it_is_found_while_somebody_looks_into_the_process)
+{
+    is_told(parks_while_it_is_looked_into);
 }
 END_TEST
 
@@ -675,6 +704,7 @@ int main(void)
     TCase *told = new_case(suite, "told");
     tcase_add_test(told, those_who_watch_do_not_hide_it);
     tcase_add_test(told, it_is_found_after_the_last_other_thread_has_ended);
+    tcase_add_test(told, it_is_found_while_somebody_looks_into_the_process);
     tcase_add_test(told, it_is_found_after_main_has_ended);
     tcase_add_test(told,
                    one_without_a_slot_because_others_park_in_calls_is_told_of);

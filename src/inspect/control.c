@@ -499,6 +499,14 @@ void control_start_as_asked(void)
 
 /* ---- Closing ------------------------------------------------------------ */
 
+/* With the lock. */
+static void close_control(void)
+{
+    os_thread_join(&control.acceptor);
+    close_both();
+    control.is_on = false;
+}
+
 int vthread_control_stop(void)
 {
     thread_refuse_child();
@@ -506,12 +514,26 @@ int vthread_control_stop(void)
     int err = control.is_on ? 0 : EALREADY;
     if (err == 0) {
         set_phase(STOPPING);
-        os_thread_join(&control.acceptor);
-        close_both();
-        control.is_on = false;
+        close_control();
     }
     os_lock_release(&control.lock);
     return err;
+}
+
+/* With the lock.  Whether it has, in time. */
+static bool drain(uint64_t until_ns)
+{
+    /* Relaxed: set_phase releases it. */
+    atomic_store_explicit(&control.drain_until_ns, until_ns,
+                          memory_order_relaxed);
+    set_phase(DRAINING);
+    for (;;) {
+        /* Acquire: pairs with accept_and_join. */
+        if (atomic_load_explicit(&control.has_drained, memory_order_acquire))
+            return true;
+        if (futex_wait(&control.has_drained, 0, until_ns) != 0)
+            return false;
+    }
 }
 
 void control_drain(void)
@@ -519,16 +541,12 @@ void control_drain(void)
     uint64_t until_ns = clock_now_ns() + DRAIN_NS;
     if (!os_lock_try(&control.lock))
         return;
-    bool is_on = control.is_on;
+    if (control.is_on && phase_now() == SERVING) {
+        if (drain(until_ns))
+            close_control();
+        else /* they end with the process */
+            os_thread_detach(&control.acceptor);
+        control.is_on = false;
+    }
     os_lock_release(&control.lock);
-    if (!is_on || phase_now() != SERVING)
-        return;
-    /* Relaxed: set_phase releases it. */
-    atomic_store_explicit(&control.drain_until_ns, until_ns,
-                          memory_order_relaxed);
-    set_phase(DRAINING);
-    /* Acquire: pairs with accept_and_join. */
-    while (!atomic_load_explicit(&control.has_drained, memory_order_acquire)
-           && futex_wait(&control.has_drained, 0, until_ns) == 0)
-        ;
 }

@@ -21,6 +21,7 @@
 #include "entry.h"
 #include "inspect/control.h"
 #include "inspect/control_protocol.h"
+#include "inspect/pin.h"
 #include "inspect/record.h"
 #include "local.h"
 #include "platform/clock.h"
@@ -156,6 +157,7 @@ static void add_process(struct records *records)
     record_number(records, "pid", (uint64_t)getpid());
     record_number(records, "time_ns", clock_now_ns());
     record_text(records, "program", program_invocation_short_name);
+    record_number(records, "locks_tracked", pin_locks_are_tracked());
     record_end(records);
 }
 
