@@ -3,6 +3,7 @@
  * error, and a status.
  */
 #include <errno.h>
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,16 @@ int complain_usage(const char *command, const char *format, ...)
     fprintf(stderr, "\n'vthread %s --help' says what there is.\n", command);
     va_end(args);
     return STATUS_USAGE;
+}
+
+int complain_option(const char *command, int option, char **argv)
+{
+    const char *given = argv[optind - 1];
+    if (option == ':')
+        return complain_usage(command, "option '%s' needs a value", given);
+    if (given[0] == '-' && given[1] == '-')
+        return complain_usage(command, "there is no option '%s'", given);
+    return complain_usage(command, "there is no option '-%c'", optopt);
 }
 
 int finish_output(int status)

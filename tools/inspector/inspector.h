@@ -9,6 +9,10 @@
 #ifndef INSPECTOR_H
 #define INSPECTOR_H
 
+typedef int command_fn(int argc, char **argv);
+
+command_fn cmd_run;
+
 /* What scripts can rely on. */
 enum status {
     STATUS_FINE = 0,
@@ -27,6 +31,9 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * and where to read more.  Returns STATUS_USAGE. */
 int complain_usage(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* The same for what getopt_long does not like: ':' or '?'. */
+int complain_option(const char *command, int option, char **argv);
 
 /* Flushes standard output.  Returns the status given, or STATUS_FAILED with
  * a complaint when what was written there has not arrived. */

@@ -14,14 +14,14 @@
 struct command {
     const char *name;
     const char *summary;
-    int (*run)(int argc, char **argv);
+    command_fn *run;
 };
 
-static int help(int argc, char **argv);
-static int version(int argc, char **argv);
+static command_fn help, version;
 
 /* In the order in which --help lists them. */
 static const struct command commands[] = {
+    {"run", "Run a program, and tell of its pins", cmd_run},
     {"help", "Explain the tool, or one of its commands", help},
     {"version", "Tell the version", version},
 };
