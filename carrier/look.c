@@ -38,6 +38,8 @@ static void look(const struct carrier *c, struct carrier_look *look)
             deque_length(&c->queue)
             + (atomic_load_explicit(&c->next, memory_order_relaxed) != NULL),
         .forked = deque_length(&c->forked),
+        .calls = atomic_load_explicit(&c->call, memory_order_relaxed)
+                 / (CALL_STATE + 1),
         .steals = atomic_load_explicit(&c->steals, memory_order_relaxed),
     };
 }

@@ -135,6 +135,7 @@ struct carrier_look {
     uint32_t tick;
     uint64_t queued, forked; /* tasks that wait for it, or a thief */
     uint64_t steals;
+    uint64_t calls; /* that may block, begun so far */
 };
 
 typedef void pool_look_fn(struct carrier *carrier,

@@ -61,6 +61,7 @@ static void add_entry(struct records *records, entry_fn fn)
     if (fn)
         entry_describe(fn, text, sizeof text);
     record_text(records, "entry", text);
+    record_number(records, "fn", (uintptr_t)fn);
 }
 
 /* Its handle, name and entry function. */
@@ -175,6 +176,16 @@ struct carrier_visit {
     struct vthread_scheduler *scheduler;
 };
 
+static void add_station(struct records *records,
+                        const struct station *station)
+{
+    /* Relaxed: a number, for words. */
+    int os_thread = atomic_load_explicit(&station->os_thread,
+                                         memory_order_relaxed);
+    record_number(records, "os_thread", (uint64_t)os_thread);
+    record_number(records, "pinned", station_read(&station->pinned_parks));
+}
+
 /* A pool_look_fn. */
 static void add_carrier(struct carrier *carrier,
                         const struct carrier_look *look, void *arg)
@@ -192,6 +203,9 @@ static void add_carrier(struct carrier *carrier,
     record_number(records, "queued", look->queued);
     record_number(records, "forked", look->forked);
     record_number(records, "steals", look->steals);
+    record_number(records, "calls", look->calls);
+    if (station)
+        add_station(records, station);
     struct thread *t = has_os_thread ? local_thread(station->local) : NULL;
     if (t)
         add_identity(records, t);

@@ -10,14 +10,28 @@
 
 #include "inspector.h"
 
+static bool is_kept;
+static char kept[1024];
+
 void complain(const char *format, ...)
 {
+    char text[sizeof kept];
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "vthread: ");
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (is_kept)
+        memcpy(kept, text, sizeof kept);
+    else
+        fprintf(stderr, "vthread: %s\n", text);
+}
+
+void complain_later(bool is_later)
+{
+    if (is_kept && !is_later && *kept)
+        fprintf(stderr, "vthread: %s\n", kept);
+    is_kept = is_later;
+    *kept = '\0';
 }
 
 int complain_usage(const char *command, const char *format, ...)

@@ -226,8 +226,8 @@ void image_read_parts(const struct image *image, struct image_part *parts,
                       size_t count)
 {
     for (size_t i = 0; image->is_core && i < count; i++)
-        parts[i].is_read = image_read(image, parts[i].address,
-                                      parts[i].buffer, parts[i].size_bytes);
+        parts[i].is_read = image_read(image, parts[i].address, parts[i].buffer,
+                                      parts[i].size_bytes);
     while (!image->is_core && count > 0) {
         size_t batch = count < BATCH ? count : BATCH;
         size_t done = read_batch(image, parts, batch);
@@ -238,8 +238,8 @@ void image_read_parts(const struct image *image, struct image_part *parts,
     }
 }
 
-bool image_read_text(const struct image *image, uint64_t address,
-                     char *buffer, size_t size_bytes)
+bool image_read_text(const struct image *image, uint64_t address, char *buffer,
+                     size_t size_bytes)
 {
     size_t length = 0;
     while (length + 1 < size_bytes
@@ -280,7 +280,8 @@ bool image_find_data(const struct image *image,
     while (maps && !is_found && fgets(line, sizeof line, maps))
         /* What is read at relocation lies in mappings of files. */
         if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %7s", &start, &end, mode,
-                   file) == 4
+                   file)
+                == 4
             && mode[0] == 'r' && mode[2] != 'x' && file[0] == '/')
             is_found = visit(arg, start, end - start);
     if (maps)

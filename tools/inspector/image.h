@@ -40,8 +40,8 @@ void image_read_parts(const struct image *image, struct image_part *parts,
                       size_t count);
 
 /* A text that ends with 0 or with the room for it. */
-bool image_read_text(const struct image *image, uint64_t address,
-                     char *buffer, size_t size_bytes);
+bool image_read_text(const struct image *image, uint64_t address, char *buffer,
+                     size_t size_bytes);
 
 /* Calls visit for each range that can be read and written, or once could:
  * data, not code.  Ends with the first for which visit returns true, and

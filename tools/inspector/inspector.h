@@ -9,9 +9,11 @@
 #ifndef INSPECTOR_H
 #define INSPECTOR_H
 
+#include <stdbool.h>
+
 typedef int command_fn(int argc, char **argv);
 
-command_fn cmd_run;
+command_fn cmd_run, cmd_top;
 
 /* What scripts can rely on. */
 enum status {
@@ -26,6 +28,10 @@ enum status {
 
 /* Writes a line to standard error, the program's name before it. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* While the screen is not standard error's: the last complaint is kept, and
+ * said when that is over. */
+void complain_later(bool is_later);
 
 /* The same for a command line that makes no sense, with the command's name
  * and where to read more.  Returns STATUS_USAGE. */

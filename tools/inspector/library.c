@@ -50,8 +50,8 @@ static bool search_range(void *arg, uint64_t address, size_t size_bytes)
     struct search *search = arg;
     uint64_t end = address + size_bytes;
     for (; address < end; address += PIECE_BYTES) {
-        size_t size = end - address < PIECE_BYTES ? end - address
-                                                  : PIECE_BYTES;
+        size_t size =
+            end - address < PIECE_BYTES ? end - address : PIECE_BYTES;
         if (!image_read(search->image, address, search->piece, size))
             continue;
         for (size_t i = 0; i + sizeof LAYOUT_MAGIC <= size; i += 16)
@@ -89,18 +89,15 @@ static bool read_header(const struct image *image, uint64_t address,
            && header->entry_bytes <= ENTRY_BYTES_MAX;
 }
 
-static const struct layout_entry *entry_at(const char *table,
-                                           const struct vthread_layout *header,
-                                           size_t number)
+static const struct layout_entry *
+entry_at(const char *table, const struct vthread_layout *header, size_t number)
 {
-    return (const struct layout_entry *)(table
-                                         + number * header->entry_bytes);
+    return (const struct layout_entry *)(table + number * header->entry_bytes);
 }
 
 /* Most are at the place that they have here. */
-static const struct layout_entry *entry_named(const char *table,
-                                              const struct vthread_layout *h,
-                                              size_t guess)
+static const struct layout_entry *
+entry_named(const char *table, const struct vthread_layout *h, size_t guess)
 {
     const struct layout_entry *entry = entry_at(table, h, guess);
     const size_t room = sizeof entry->name;
@@ -172,9 +169,8 @@ int library_open(struct library *library, const struct image *image,
     return read_table(library, image, address, &header);
 }
 
-uint64_t library_peek(const struct library *library,
-                      const struct image *image, uint64_t object,
-                      enum layout_number field)
+uint64_t library_peek(const struct library *library, const struct image *image,
+                      uint64_t object, enum layout_number field)
 {
     uint64_t value = 0;
     uint32_t size = library->size_bytes[field];

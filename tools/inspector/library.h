@@ -40,8 +40,7 @@ static inline uint64_t library_field(const struct library *library,
 }
 
 /* The same of an object in the target; 0 if it cannot be read. */
-uint64_t library_peek(const struct library *library,
-                      const struct image *image, uint64_t object,
-                      enum layout_number field);
+uint64_t library_peek(const struct library *library, const struct image *image,
+                      uint64_t object, enum layout_number field);
 
 #endif

@@ -60,8 +60,7 @@ static struct symbols *end_reporting(struct symbols *symbols, bool is_good,
                                      const char **why)
 {
     *why = NULL;
-    if (symbols && is_good
-        && dwfl_report_end(symbols->dwfl, NULL, NULL) == 0)
+    if (symbols && is_good && dwfl_report_end(symbols->dwfl, NULL, NULL) == 0)
         return symbols;
     *why = symbols ? dwfl_errmsg(-1) : "no memory";
     if (symbols)
@@ -76,13 +75,14 @@ struct symbols *symbols_of_process(pid_t pid, const char **why)
     return end_reporting(symbols, is_good, why);
 }
 
-struct symbols *symbols_of_core(const struct image *image,
-                                const char *program, const char **why)
+struct symbols *symbols_of_core(const struct image *image, const char *program,
+                                const char **why)
 {
     struct symbols *symbols = begin(&core_callbacks);
-    bool is_good = symbols
-                   && dwfl_core_file_report(symbols->dwfl, image_elf(image),
-                                            program) >= 0;
+    bool is_good =
+        symbols
+        && dwfl_core_file_report(symbols->dwfl, image_elf(image), program)
+               >= 0;
     return end_reporting(symbols, is_good, why);
 }
 
@@ -118,12 +118,11 @@ static void look_up(Dwfl *dwfl, uint64_t pc, struct symbol *symbol)
     GElf_Sym elf_symbol;
     Dwarf_Addr start;
     int line, column;
-    symbol->module = symbols_base_name(dwfl_module_info(
-        module, NULL, &start, NULL, NULL, NULL, NULL, NULL));
+    symbol->module = symbols_base_name(
+        dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL));
     symbol->offset = pc - start;
-    symbol->function =
-        dwfl_module_addrinfo(module, pc, &symbol->offset, &elf_symbol, NULL,
-                             NULL, NULL);
+    symbol->function = dwfl_module_addrinfo(module, pc, &symbol->offset,
+                                            &elf_symbol, NULL, NULL, NULL);
     Dwfl_Line *at = dwfl_module_getsrc(module, pc);
     symbol->file =
         at ? dwfl_lineinfo(at, NULL, &line, &column, NULL, NULL) : NULL;

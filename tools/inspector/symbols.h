@@ -25,8 +25,8 @@ struct symbol {
 /* Of a running process, which is not stopped; or of a core file, with the
  * program it is of (NULL: as the core says).  NULL: *why says why not. */
 struct symbols *symbols_of_process(pid_t pid, const char **why);
-struct symbols *symbols_of_core(const struct image *image,
-                                const char *program, const char **why);
+struct symbols *symbols_of_core(const struct image *image, const char *program,
+                                const char **why);
 void symbols_close(struct symbols *symbols);
 
 /* What is at pc.  For a return address pass pc - 1: the call is before it.

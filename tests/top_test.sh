@@ -1,0 +1,157 @@
+#!/bin/bash
+#
+# top_test.sh - vthread top: what it shows of a program whose threads are
+# known, printed and on a terminal; and targets that are not there, or go.
+#
+#     tests/top_test.sh              in the build directory
+#
+# One line for each claim; exits with 1 if one fails.
+set -u
+export LC_ALL=C TERM=xterm-256color
+unset VTHREAD_CONTROL
+
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
+tool=$(realpath "${top_builddir:-.}/tools/vthread")
+program=$(realpath "${top_builddir:-.}/tests/busy_program")
+
+mkfifo "$work/in"
+exec 3<>"$work/in"
+
+# Starts the program, and waits until its threads are there.  Its number is
+# in $target.
+start_target() # VARIABLE=VALUE...
+{
+    env VTHREAD_PARALLELISM=2 "$@" "$program" <"$work/in" >"$work/target" &
+    target=$!
+    servers+=("$target")
+    await grep -q ready "$work/target"
+}
+
+top() # ARGUMENT...
+{
+    timeout 60 "$tool" top "$@" >"$work/out" 2>"$work/err" </dev/null
+}
+
+ends() # STATUS ARGUMENT...
+{
+    local status=0
+    top "${@:2}" || status=$?
+    same "$1" "$status" || { cat "$work/out" "$work/err"; return 1; }
+}
+
+said()
+{
+    grep -qF -- "$1" "$work/err" || { cat "$work/err"; return 1; }
+}
+
+shows() # PATTERN
+{
+    grep -qE -- "$1" "$work/out" || { cat "$work/out"; return 1; }
+}
+
+lines_with() # COUNT PATTERN
+{
+    same "$1" "$(grep -cE -- "$2" "$work/out")" || { cat "$work/out"; return 1; }
+}
+
+# What is known of the program, however it was found out.
+tells_the_truth()
+{
+    shows '^process [0-9]+: 11 virtual threads' &&
+        shows ' 5 PARKED, [2-4] TIMED_PARKED, 1 PINNED, 0 TERMINATED$' &&
+        lines_with 5 ' PARKED +own +[1-9][0-9]* +reads +reader +is parked$' &&
+        lines_with 2 ' TIMED_PARKED .* sleeps +sleeper +sleeps$' &&
+        lines_with 1 ' PINNED .* holds +holder +is parked$' &&
+        lines_with 2 ' turns +turner ' &&
+        shows '^per second: [1-9][0-9]* switches, .* [1-9][0-9]* calls'
+}
+
+# The other program is as it was: it ends when its input does.
+is_unharmed()
+{
+    kill -0 $target &&
+        ! grep -E '^State:[[:space:]]+[tT]' "/proc/$target/status"
+}
+
+# On a terminal of its own, with these keys.  What it has drawn is in
+# $work/screen.
+screen() # STATUS KEYS
+{
+    local status=0
+    { sleep 0.5; printf '%b' "$2"; sleep 0.5; } |
+        timeout 60 script -qec "stty rows 30 cols 120; '$tool' top -d 0.1 $target" \
+            "$work/screen" >/dev/null 2>&1 || status=$?
+    same "$1" "$status" || { tail -c 2000 "$work/screen"; return 1; }
+}
+
+# The last thing on it is the other screen, as it was before.
+is_restored()
+{
+    grep -qF $'\e[?1049h' "$work/screen" && grep -qF $'\e[?1049l' "$work/screen"
+}
+
+drew()
+{
+    grep -qaF -- "$1" "$work/screen"
+}
+
+dies_meanwhile()
+{
+    local status=0
+    { sleep 0.5; kill -KILL $target; sleep 5; } |
+        timeout 60 script -qec "stty rows 30 cols 120; '$tool' top -d 0.1 $target" \
+            "$work/screen" >/dev/null 2>&1 || status=$?
+    same 4 "$status" && is_restored && drew "process $target has ended"
+}
+
+claim "without a process it is an error" ends 2
+claim "a process that is no number is one" ends 2 --once x
+claim "a process that is not there is another" ends 3 --once 4194304
+claim "which it says" said "there is no process 4194304"
+sleep 1000 &
+servers+=("$!")
+claim "a process without the library is one, too" ends 3 --once $!
+claim "which it says" said "does not use libvthread"
+claim "an order that there is not is an error" ends 2 -s beauty $$
+claim "a delay of nothing, too" ends 2 -d 0 $$
+
+start_target VTHREAD_CONTROL=1
+claim "a process with its socket open is looked into" \
+    ends 0 --once -d 0.3 $target
+claim "and seen as it is" tells_the_truth
+claim "as JSON, too" ends 0 --json -d 0.1 $target
+claim "which says how it was done" shows '"source": "socket"'
+claim "and is unharmed" is_unharmed
+kill $target
+
+start_target VTHREAD_CONTROL=0
+if ! "$tool" top --once -d 0.1 $target >/dev/null 2>"$work/err" &&
+    grep -q "no permission\|without libdw" "$work/err"; then
+    end_claims # it may not be read here
+fi
+claim "one without is read" ends 0 --once -d 0.3 $target
+claim "and seen as it is" tells_the_truth
+claim "as JSON, too" ends 0 --json -d 0.1 $target
+claim "which says how it was done" shows '"source": "memory"'
+claim "and is unharmed" is_unharmed
+claim "threads can be sorted" ends 0 --once -d 0.1 -s name $target
+claim "by name" same caller \
+    "$(awk '/^THREAD/ { getline; print $NF == "caller" ? $NF : $6 }' "$work/out")"
+
+claim "without a terminal there is no screen" ends 2 $target
+claim "which it says" said "wants a terminal"
+if "$tool" top $target 2>&1 </dev/null | grep -q "without ncurses"; then
+    end_claims
+fi
+claim "on a terminal q ends it" screen 0 q
+claim "which is restored" is_restored
+claim "carriers were shown" drew "SCHEDULER"
+claim "and threads" drew "reader"
+claim "Ctrl-C ends it, too" screen 0 '\003'
+claim "and the terminal is restored" is_restored
+claim "keys are obeyed" screen 0 'srhq'
+claim "by explaining them" drew "blocked   the carrier waits with a pinned"
+claim "the process is unharmed by all that" is_unharmed
+claim "when it dies the terminal is restored, and that is told" dies_meanwhile
+end_claims
