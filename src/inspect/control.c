@@ -35,6 +35,7 @@
 
 #include "deadlock.h"
 #include "inspect/control_protocol.h"
+#include "inspect/pin.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
 #include "platform/os_thread.h"
@@ -489,6 +490,9 @@ void control_start_as_asked(void)
     const char *asked = settings_get()->control;
     if (!*asked)
         return;
+    /* Who is called back comes a moment later, and wants those before. */
+    if (*asked == '@')
+        (void)pin_listen();
     os_lock_acquire(&control.lock);
     int err = control.is_on ? 0 : start(*asked == '@' ? asked + 1 : "");
     os_lock_release(&control.lock);

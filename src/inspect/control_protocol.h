@@ -30,7 +30,8 @@
  * A process started with VTHREAD_CONTROL=@NAME also calls back: it connects to
  * the abstract socket NAME, whose owner must be the same user, and serves it
  * as a client.  So a tool that starts a program meets it, and its children,
- * however soon they end.
+ * however soon they end; and episodes of pinned threads are recorded from the
+ * beginning.
  *
  * This header has no code, and includes nothing of ours: tools include it,
  * too.

@@ -13,7 +13,7 @@
 
 typedef int command_fn(int argc, char **argv);
 
-command_fn cmd_run, cmd_top;
+command_fn cmd_pin, cmd_run, cmd_top;
 
 /* What scripts can rely on. */
 enum status {

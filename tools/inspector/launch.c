@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "elf_symbol.h"
 #include "inspector.h"
 
 #define PIN_LIBRARY "libvthread-pin.so"
@@ -111,6 +112,14 @@ static bool is_static(const char *path)
     return is_program && !names_loader;
 }
 
+/* Preloaded besides it would see each lock twice, and the wrong caller. */
+static bool has_linked_pin(const char *path)
+{
+    struct elf_symbol symbol;
+    return elf_symbol_find(path, "__wrap_pthread_mutex_lock", &symbol)
+           == ELF_FOUND;
+}
+
 static void run_program(char **argv, int tell)
 {
     sigprocmask(SIG_SETMASK, &mask_before, NULL);
@@ -160,8 +169,11 @@ int launch_start(struct launch *launch, char **argv, bool preload)
     }
     snprintf(variable, sizeof variable, "@%s", name);
     setenv("VTHREAD_CONTROL", variable, 1);
-    launch->is_static = find_program(argv[0], path) && is_static(path);
-    launch->preloads = preload && !launch->is_static && preload_pin();
+    bool is_found = find_program(argv[0], path);
+    launch->is_static = is_found && is_static(path);
+    launch->has_linked = is_found && has_linked_pin(path);
+    launch->preloads =
+        preload && !launch->is_static && !launch->has_linked && preload_pin();
     watch_signals(launch);
     int err = start_program(launch, argv);
     if (err == 0)

@@ -16,9 +16,10 @@ struct launch {
     int listener; /* its processes call here: connection_accept */
     int signals;  /* readable: launch_signals */
     bool has_ended;
-    int end;        /* as waitpid tells it */
-    bool preloads;  /* libvthread-pin stands before its locks */
-    bool is_static; /* the loader is not asked: nothing can be preloaded */
+    int end;         /* as waitpid tells it */
+    bool preloads;   /* libvthread-pin stands before its locks */
+    bool has_linked; /* as it does already: the program is linked with it */
+    bool is_static;  /* the loader is not asked: nothing can be preloaded */
 };
 
 /* Sets a variable for the program, unless the user has. */

@@ -21,6 +21,7 @@ static command_fn help, version;
 
 /* In the order in which --help lists them. */
 static const struct command commands[] = {
+    {"pin", "Tell who waits while it is pinned, and whom it hurts", cmd_pin},
     {"run", "Run a program, and tell of its pins", cmd_run},
     {"top", "Show what a process does, live", cmd_top},
     {"help", "Explain the tool, or one of its commands", help},

@@ -14,7 +14,7 @@
 struct sampler {
     struct target target;
     struct sample_memory *memory; /* NULL: through the socket */
-    struct entry_names *names;    /* NULL: the process's own */
+    struct places *names;         /* NULL: the process's own */
 };
 
 const char *const sample_state_names[SAMPLE_STATES] = {
@@ -59,7 +59,7 @@ int sampler_open(struct sampler **sampler, const struct target *target)
         free(s);
         return status;
     }
-    s->names = entry_names_open(target->pid);
+    s->names = places_open(target->pid);
     *sampler = s;
     return STATUS_FINE;
 }
@@ -68,7 +68,7 @@ void sampler_close(struct sampler *sampler)
 {
     if (sampler->memory)
         sample_memory_close(sampler->memory);
-    entry_names_close(sampler->names);
+    places_close(sampler->names);
     free(sampler);
 }
 

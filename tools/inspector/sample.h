@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "entry_names.h"
+#include "places.h"
 #include "target.h"
 
 #define SAMPLE_THREADS_MAX 100000 /* of more the first ones are listed */
@@ -89,7 +89,7 @@ void *sample_grow(void *array, size_t *count, size_t size_bytes);
 
 /* ---- The two ways ------------------------------------------------------- */
 
-int sample_by_socket(const struct target *target, struct entry_names *names,
+int sample_by_socket(const struct target *target, struct places *names,
                      struct sample *sample, bool with_threads, bool *is_there);
 
 struct sample_memory;
@@ -97,7 +97,7 @@ struct sample_memory;
 int sample_memory_open(struct sample_memory **memory,
                        const struct target *target);
 void sample_memory_close(struct sample_memory *memory);
-int sample_by_memory(struct sample_memory *memory, struct entry_names *names,
+int sample_by_memory(struct sample_memory *memory, struct places *names,
                      struct sample *sample, bool with_threads);
 
 #endif

@@ -21,7 +21,7 @@ enum { PIECE = 4096, CARRIERS_MAX = 4096 };
 struct sample_memory {
     struct image *image;
     struct library library;
-    struct entry_names *names; /* of the sample that is being taken */
+    struct places *names; /* of the sample that is being taken */
 };
 
 /* ---- Opening ------------------------------------------------------------ */
@@ -163,8 +163,8 @@ static void list_thread(struct sample_memory *m, struct sample *sample,
     t->handle = handle;
     t->state = state;
     name_thread(m, object, t->name);
-    entry_names_find(m->names, library_field(library, object, AT_thread_fn),
-                     t->entry, sizeof t->entry);
+    places_entry(m->names, library_field(library, object, AT_thread_fn),
+                 t->entry, sizeof t->entry);
     read_home(m, object + number(m, AT_thread_continuation), t);
     if (state == SAMPLE_PARKED || state == SAMPLE_TIMED_PARKED
         || state == SAMPLE_PINNED)
@@ -251,9 +251,9 @@ static void read_mounted(struct sample_memory *m, uint64_t station,
         uint64_t word = library_field(&m->library, object, AT_thread_word);
         c->thread = word >> 32 << 32 | (thread - table) / size;
         name_thread(m, object, c->name);
-        entry_names_find(m->names,
-                         library_field(&m->library, object, AT_thread_fn),
-                         c->entry, sizeof c->entry);
+        places_entry(m->names,
+                     library_field(&m->library, object, AT_thread_fn),
+                     c->entry, sizeof c->entry);
     }
     free(object);
 }
@@ -307,7 +307,7 @@ static void read_scheduler(struct sample_memory *m, struct sample *sample,
     }
 }
 
-int sample_by_memory(struct sample_memory *m, struct entry_names *names,
+int sample_by_memory(struct sample_memory *m, struct places *names,
                      struct sample *sample, bool with_threads)
 {
     m->names = names;

@@ -21,7 +21,7 @@ void sample_memory_close(struct sample_memory *memory)
     (void)memory;
 }
 
-int sample_by_memory(struct sample_memory *memory, struct entry_names *names,
+int sample_by_memory(struct sample_memory *memory, struct places *names,
                      struct sample *sample, bool with_threads)
 {
     (void)memory;

@@ -20,16 +20,16 @@ static void copy(char *to, size_t size, const struct fields *fields,
 
 /* The process's own name for a function, or a better one. */
 static void copy_entry(char *to, size_t size, const struct fields *fields,
-                       struct entry_names *names)
+                       struct places *names)
 {
     copy(to, size, fields, "entry");
-    entry_names_find(names, fields_number(fields, "fn"), to, size);
+    places_entry(names, fields_number(fields, "fn"), to, size);
 }
 
 #define COPY(to, fields, name) copy((to), sizeof(to), (fields), (name))
 
 static void take_states(struct sample *sample, const struct fields *fields,
-                        struct entry_names *names)
+                        struct places *names)
 {
     (void)names;
     sample->platform = fields_number(fields, "platform");
@@ -40,7 +40,7 @@ static void take_states(struct sample *sample, const struct fields *fields,
 }
 
 static void take_scheduler(struct sample *sample, const struct fields *fields,
-                           struct entry_names *names)
+                           struct places *names)
 {
     (void)names;
     sample->schedulers =
@@ -54,7 +54,7 @@ static void take_scheduler(struct sample *sample, const struct fields *fields,
 }
 
 static void take_carrier(struct sample *sample, const struct fields *fields,
-                         struct entry_names *names)
+                         struct places *names)
 {
     sample->carriers = sample_grow(sample->carriers, &sample->carrier_count,
                                    sizeof *sample->carriers);
@@ -75,7 +75,7 @@ static void take_carrier(struct sample *sample, const struct fields *fields,
 }
 
 static void take_thread(struct sample *sample, const struct fields *fields,
-                        struct entry_names *names)
+                        struct places *names)
 {
     const char *name = fields_text(fields, "state");
     unsigned state = 0;
@@ -98,12 +98,12 @@ static void take_thread(struct sample *sample, const struct fields *fields,
 }
 
 static void take(struct sample *sample, const struct fields *fields,
-                 struct entry_names *names)
+                 struct places *names)
 {
     static const struct {
         const char *kind;
         void (*take)(struct sample *sample, const struct fields *fields,
-                     struct entry_names *names);
+                     struct places *names);
     } kinds[] = {{"states", take_states},
                  {"scheduler", take_scheduler},
                  {"carrier", take_carrier},
@@ -113,7 +113,7 @@ static void take(struct sample *sample, const struct fields *fields,
             kinds[i].take(sample, fields, names);
 }
 
-static int ask(const struct target *target, struct entry_names *names,
+static int ask(const struct target *target, struct places *names,
                const char *command, struct sample *sample, bool *is_there)
 {
     char *answer;
@@ -126,7 +126,7 @@ static int ask(const struct target *target, struct entry_names *names,
     return status;
 }
 
-int sample_by_socket(const struct target *target, struct entry_names *names,
+int sample_by_socket(const struct target *target, struct places *names,
                      struct sample *sample, bool with_threads, bool *is_there)
 {
     char command[32];
