@@ -11,6 +11,7 @@ export LC_ALL=C
 
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"
+source=$(realpath "$(dirname "$0")/..")
 tool=$(realpath "${top_builddir:-.}/tools/vthread")
 
 # Runs the tool; what it says stays in $work/out and $work/err.
@@ -48,6 +49,37 @@ all_explain_themselves()
     done
 }
 
+# What bash makes of a line that ends there.
+completes() # WANTED WORD...
+{
+    (
+        unset -f vthread
+        PATH=$(dirname "$tool"):$PATH
+        # shellcheck source=/dev/null
+        . "$source/tools/inspector/completion.bash"
+        COMP_WORDS=("${@:2}")
+        COMP_CWORD=$(($# - 2))
+        _vthread
+        same "$1" "${COMPREPLY[*]}"
+    )
+}
+
+# The manual page has a part for each command, and names each option.
+are_in_the_manual()
+{
+    local name option page=$source/doc/vthread.1
+    vthread --help || return
+    for name in $(sed -n 's/^  \([a-z]*\)  .*/\1/p' "$work/out"); do
+        grep -q "vthread $name" "$page" || { echo "$name"; return 1; }
+        vthread help "$name"
+        for option in $(grep -oE -- '--[a-z][a-z-]*' "$work/out"); do
+            [ "$option" = --help ] && continue
+            grep -qF -- "${option//-/\\-}" "$page" ||
+                { echo "$name $option"; return 1; }
+        done
+    done
+}
+
 into_a_full_disk()
 {
     local status=0
@@ -73,4 +105,8 @@ claim "too many arguments are an error" ends 2 version now
 claim "it says where to read more" said "'vthread version --help'"
 claim "output that cannot be written is a failure" into_a_full_disk
 claim "which it says" said "No space left on device"
+claim "commands are completed" completes "version" vthread ver
+claim "options, too" completes "--fail-on" vthread pin --fa
+claim "commands to be explained, too" completes "run" vthread help ru
+claim "the manual page has them all" are_in_the_manual
 end_claims

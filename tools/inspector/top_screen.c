@@ -190,7 +190,7 @@ static void draw_carrier(struct screen *screen, const struct sample_carrier *c)
         "%4.0f%% %6" PRIu64 " %6" PRIu64 " %11s %8.0f %7.0f",
         rates.cpu_percent, c->queued, c->forked, grouped(rates.runs, runs),
         rates.steals, rates.calls);
-    put(screen, 89, colour, "%s%s%s", c->entry, *c->name ? " " : "", c->name);
+    put(screen, 92, colour, "%s%s%s", c->entry, *c->name ? " " : "", c->name);
     screen->row++;
 }
 
@@ -198,11 +198,14 @@ static void draw_carrier(struct screen *screen, const struct sample_carrier *c)
 static void draw_carriers(struct screen *screen)
 {
     const struct sample *now = &screen->top->now;
+    char text[160];
     int end = LINES / 2;
     size_t left_out = 0;
-    put_bar(screen, TITLE,
-            " SCHEDULER     NO STATE     CPU              QUEUE FORKED  "
-            "SWITCHES/S STEALS/S CALLS/S  RUNS");
+    snprintf(text, sizeof text,
+             " %-12s %3s  %-9s %-12s %5s %6s %6s %11s %8s %7s  %s",
+             "SCHEDULER", "NO", "STATE", "CPU", "", "QUEUE", "FORKED",
+             "SWITCHES/S", "STEALS/S", "CALLS/S", "RUNS");
+    put_bar(screen, TITLE, text);
     screen->row++;
     for (size_t i = 0; i < now->carrier_count; i++)
         if (strcmp(now->carriers[i].state, "resting") == 0
