@@ -249,7 +249,7 @@ in_order()
 
 test_limiter()
 {
-    claim "limiter: no faster than the rate" limits 2000 20 "$tree"/doc/*
+    claim "limiter: no faster than the rate" limits 2000 20 "$tree"/doc/*.md
 }
 
 takes_turns()
