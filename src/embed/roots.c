@@ -26,7 +26,6 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "continuation/freeze_thaw.h"
 #include "continuation/mount.h"
@@ -177,7 +176,7 @@ static void visit_hidden(struct roots_visitor *v, const struct thread *owner,
     while (at < end) {
         size_t size =
             (size_t)(end - at) < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
-        if (pread(memory_fd, copy, size, (off_t)(uintptr_t)at)
+        if (system_pread(memory_fd, copy, size, (off_t)(uintptr_t)at)
             != (ssize_t)size)
             panic("cannot read the frames at %p", (const void *)at);
         v->range(v, ROOT_FRAMES, owner, copy, copy + size);

@@ -49,6 +49,14 @@ static inline ssize_t system_write(int fd, const void *buffer,
     return SYSTEM_CALL(write, fd, buffer, size_bytes);
 }
 
+static inline ssize_t system_pread(int fd, void *buffer, size_t size_bytes,
+                                   off_t offset)
+{
+    if (SANITIZER_WATCHES_CALLS)
+        return pread(fd, buffer, size_bytes, offset);
+    return syscall(SYS_pread64, fd, buffer, size_bytes, offset);
+}
+
 static inline ssize_t system_readv(int fd, const struct iovec *iov,
                                    int count)
 {
