@@ -156,7 +156,7 @@ static void wake_all(struct descriptor *d)
             wake_first(d, i);
 }
 
-static void call(struct watcher *watcher)
+static void call(struct poll_watcher *watcher)
 {
     /* Release: the watcher finds what it is called for.  Pairs with hear in
      * poll.c. */

@@ -179,7 +179,7 @@ void descriptor_pass_on(struct descriptor *d, enum direction direction);
 /* Waiting for several descriptors at once: a watcher is called by the first
  * event for one of its watches, once.  Watches are on the heap, for those
  * who call are elsewhere. */
-struct watcher {
+struct poll_watcher {
     struct thread *thread;
     _Atomic bool is_called;  /* A: thread_wake has been or will be called */
     _Atomic bool has_closed; /* A: one of the descriptors was */
@@ -188,7 +188,7 @@ struct watcher {
 struct watch {
     struct watch *next, **link; /* L */
     struct descriptor *descriptor;
-    struct watcher *watcher;
+    struct poll_watcher *watcher;
     unsigned ready; /* POLLER_* it is interested in; HANGUP always is */
 };
 

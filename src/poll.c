@@ -78,7 +78,7 @@ static int poll_one(struct operation *op)
 /* One block of heap: those who call look at it while the caller's frames
  * may be elsewhere. */
 struct poll_wait {
-    struct watcher watcher;
+    struct poll_watcher watcher;
     nfds_t count; /* of watches that have begun */
     struct watch watches[];
 };
@@ -131,7 +131,7 @@ static void end_watches(struct poll_wait *wait)
 }
 
 /* After a call: ready for the next. */
-static void hear(struct watcher *watcher)
+static void hear(struct poll_watcher *watcher)
 {
     /* Acquire: what all calls so far were about is seen by the poll(2) that
      * follows.  Pairs with call in descriptor.c. */
@@ -140,14 +140,14 @@ static void hear(struct watcher *watcher)
 }
 
 /* Not left to poll(2), which says POLLNVAL, or finds another file. */
-static bool has_closed(struct watcher *watcher)
+static bool has_closed(struct poll_watcher *watcher)
 {
     /* Relaxed: it was set before the descriptor was closed, and looked at
      * after poll(2), which may have seen that. */
     return atomic_load_explicit(&watcher->has_closed, memory_order_relaxed);
 }
 
-static int wait_for_call(struct operation *op, struct watcher *watcher)
+static int wait_for_call(struct operation *op, struct poll_watcher *watcher)
 {
     for (;;) {
         int err = operation_perform(op);
@@ -173,7 +173,7 @@ static int poll_several(struct operation *op)
         sizeof *wait + op->size * sizeof wait->watches[0]);
     if (!wait)
         return ENOMEM;
-    wait->watcher = (struct watcher){.thread = self};
+    wait->watcher = (struct poll_watcher){.thread = self};
     wait->count = 0;
     err = begin_watches(wait, op);
     if (err == 0)
