@@ -305,8 +305,10 @@ static struct task *steal_from(struct carrier *c, struct carrier *victim)
         stolen = 1;
         carrier_count(&c->steals, stolen);
     }
-    if (task)
+    if (task) {
         PROBE3(steal, c->number, victim->number, stolen);
+        c->pool->client.stolen(victim, stolen);
+    }
     return task ? task : take_submissions(c, &victim->handed);
 }
 

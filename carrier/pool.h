@@ -57,6 +57,9 @@ struct pool_client {
     /* Whether the carrier's OS thread may end: no task is, or will be, for
      * this carrier only.  Called by it, perhaps under a lock. */
     bool (*may_retire)(struct carrier *carrier);
+    /* The calling carrier has taken tasks from another one: so many, or 0:
+     * those that had been handed to that one. */
+    void (*stolen)(struct carrier *victim, unsigned count);
     /* On each carrier's OS thread, first and last thing.  A carrier may
      * enter again, with another OS thread, when it has left. */
     void (*carrier_enter)(struct carrier *carrier);

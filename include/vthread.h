@@ -75,6 +75,7 @@
 #include <vthread/semaphore.h>
 #include <vthread/signal.h>
 #include <vthread/time.h>
+#include <vthread/trace.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -32,6 +32,7 @@
 #include <vthread.h>
 
 #include "carrier/pool.h"
+#include "inspect/trace.h"
 #include "local.h"
 #include "platform/probe.h"
 #include "scheduler.h"
@@ -124,6 +125,8 @@ static void give_slot(struct vthread_scheduler *s)
 static inline void pin(const struct blocking *blocking)
 {
     PROBE1(call, &blocking->self->continuation);
+    if (trace_is_on())
+        trace_note(TRACE_CALL, 0);
     blocking->self->continuation.pins++;
     if (unlikely(blocking->inner != NULL))
         blocking->inner->pins++;
@@ -132,6 +135,8 @@ static inline void pin(const struct blocking *blocking)
 static inline void unpin(const struct blocking *blocking)
 {
     PROBE1(call_end, &blocking->self->continuation);
+    if (trace_is_on())
+        trace_note(TRACE_CALL_END, 0);
     blocking->self->continuation.pins--;
     if (unlikely(blocking->inner != NULL))
         blocking->inner->pins--;
@@ -237,6 +242,7 @@ int vthread_block_until(void *(*fn)(void *), void *arg, void **result,
     int err = blocking_begin(&blocking, BLOCKING_LONG, deadline_ns);
     if (err != 0)
         return err;
+    trace_call((uintptr_t)fn);
     void *value = fn(arg);
     blocking_end(&blocking);
     if (result)

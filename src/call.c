@@ -15,6 +15,7 @@
 
 #include <vthread.h>
 
+#include "inspect/trace.h"
 #include "local.h"
 #include "platform/clock.h"
 
@@ -31,6 +32,7 @@ static inline void make_call(const struct vthread_signature *signature,
                              void (*fn)(void), void *result,
                              void *const args[], int *error)
 {
+    trace_call((uintptr_t)fn);
     if (error)
         clear_errno();
     signature_call(signature, fn, result, args);

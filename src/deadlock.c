@@ -72,6 +72,7 @@
 
 #include "inspect/control.h"
 #include "inspect/pin_report.h"
+#include "inspect/trace.h"
 #include "offload.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -126,7 +127,7 @@ static bool are_all_quiet(uint64_t *sum, unsigned *os_threads)
     uint64_t noted = atomic_load_explicit(&changes, memory_order_acquire);
     bool are_quiet = scheduler_are_all_quiet(&runs, os_threads);
     uint64_t changes_of_idle;
-    *os_threads += offload_idle(&changes_of_idle);
+    *os_threads += offload_idle(&changes_of_idle) + trace_os_threads();
     *sum = noted + runs + changes_of_idle;
     return are_quiet;
 }
@@ -237,6 +238,7 @@ static void tell(void)
 {
     char text[TEXT_BYTES];
     deadlock_describe(text, sizeof text);
+    trace_write_now("deadlock");
     os_lock_acquire(&handler_lock);
     void (*fn)(void *, const char *) = handler;
     void *arg = handler_arg;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "describe.h"
+#include "inspect/trace.h"
 #include "local.h"
 #include "platform/futex.h"
 #include "platform/memory.h"
@@ -62,6 +63,8 @@ int vthread_setname(vthread_t thread, const char *name)
     struct thread *t = thread_of_handle(thread, &word);
     int err = t ? thread_set_name(t, name) : ESRCH;
     os_lock_release(&names);
+    if (err == 0 && trace_is_on())
+        trace_named(t);
     return err;
 }
 
@@ -82,6 +85,19 @@ int vthread_getname(vthread_t thread, char *buffer, size_t size_bytes)
         memcpy(buffer, name, length + 1);
     os_lock_release(&names);
     return err;
+}
+
+bool describe_try_name(const struct thread *t, char *buffer,
+                       size_t size_bytes)
+{
+    if (!os_lock_try(&names))
+        return false;
+    struct thread_extra *extra = thread_extra(t);
+    memset(buffer, 0, size_bytes);
+    if (extra)
+        strncpy(buffer, extra->name, size_bytes - 1);
+    os_lock_release(&names);
+    return true;
 }
 
 /* ---- Words -------------------------------------------------------------- */

@@ -16,6 +16,11 @@ const char *describe_state(const struct thread *t, uint64_t word);
 /* "is parked": what a thread does that waits for that. */
 const char *describe_waits_for(enum waits_for what);
 
+/* Copies it, "" if there is none.  False: not now, somebody is at the names;
+ * safe in a signal handler, and never waits. */
+bool describe_try_name(const struct thread *t, char *buffer,
+                       size_t size_bytes);
+
 /* All are safe in a signal handler. */
 void describe_continuation(const struct continuation *c, char *buffer,
                            size_t size_bytes);

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 
+#include "inspect/trace.h"
+
 /* What the call returned, or minus its error number. */
 static __attribute__((noinline)) long perform(long (*make)(void *arg),
                                               void *arg)
@@ -38,6 +40,7 @@ int in_place(enum blocking_kind kind, uint64_t deadline_ns,
     int err = in_place_begin(&blocking, kind, deadline_ns);
     if (err != 0)
         return err;
+    trace_call((uintptr_t)make);
     long answer = perform(make, arg);
     blocking_end(&blocking);
     if (answer < 0)

@@ -35,6 +35,7 @@
 #include "entry.h"
 #include "escape.h"
 #include "inspect/held.h"
+#include "inspect/trace.h"
 #include "key.h"
 #include "lifecycle.h"
 #include "local.h"
@@ -339,6 +340,8 @@ static int start(struct vthread_scheduler *s, vthread_t *handle,
     add_first_flags(t, flags_of(attr));
     if (handle)
         *handle = thread_handle(t);
+    if (trace_is_on())
+        trace_created(t);
     pool_submit(s->pool, &t->task);
     return 0;
 }
@@ -387,6 +390,8 @@ int lifecycle_start_child(struct thread *t)
     struct vthread_scheduler *s = scheduler_at(t->scheduler);
     if (!is_welcome(s))
         return EAGAIN;
+    if (trace_is_on())
+        trace_created(t);
     pool_submit_forked(s->pool, &t->task);
     return 0;
 }

@@ -35,6 +35,7 @@
 
 #include "call.h"
 #include "escape.h"
+#include "inspect/trace.h"
 #include "local.h"
 #include "offload.h"
 #include "platform/clock.h"
@@ -292,7 +293,12 @@ static void run(struct offload_job *job)
     struct request *r = (struct request *)job;
     if (change(r, WAITING, RUNNING)) {
         struct thread *caller = r->caller;
+        if (trace_is_on())
+            trace_note(TRACE_CALL, 0);
+        trace_call((uintptr_t)r->fn);
         make_call(r);
+        if (trace_is_on())
+            trace_note(TRACE_CALL_END, 0);
         if (change(r, RUNNING, DONE)) {
             thread_wake(caller);
             return;

@@ -24,6 +24,7 @@
 #include "embed/safepoint.h"
 #include "inspect/control.h"
 #include "inspect/pin.h"
+#include "inspect/trace.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/fault.h"
@@ -155,6 +156,7 @@ static int start_engine(unsigned parallelism)
         fault_install(describe_fault);
         panic_describe_self = describe_self;
         pin_start();
+        trace_start_as_set();
         atomic_store_explicit(&is_started, true, memory_order_release);
         control_start_as_asked();
     }

@@ -32,6 +32,7 @@ struct station {
     struct continuation_counts past; /* O: of its former OS threads */
     _Atomic uint32_t bound;          /* A: threads that it alone may run */
     _Atomic uint64_t created, ended, pinned_parks;
+    struct trace_ring *ring;         /* O: see inspect/trace.c; or NULL */
     /* The monitor's, and written by it only, but for: */
     const struct local *local;          /* O: the OS thread's, while it is
                                            watched */

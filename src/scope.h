@@ -13,6 +13,9 @@ struct child;
 /* The scoped values that a thread has inherited; NULL: none. */
 struct binding *scope_bindings(const struct thread *t);
 
+/* The scope that it is a child of, or NULL: for the recorder. */
+const void *scope_of_child(const struct thread *t);
+
 /* What a child calls. */
 struct scope_call {
     int (*fn)(const void *args, void *result);

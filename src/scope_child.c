@@ -68,6 +68,12 @@ static void unlink_child(vthread_scope_t *s, struct child *c)
         c->next->prev = c->prev;
 }
 
+const void *scope_of_child(const struct thread *t)
+{
+    struct child *c = child_of(t);
+    return c ? c->scope : NULL;
+}
+
 struct scope_call scope_call_of(struct child *c)
 {
     return (struct scope_call){c->fn, args_of(c), result_of(c)};

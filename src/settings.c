@@ -20,6 +20,7 @@ static struct settings settings = {
     .io_uring = true,
     .call_threads = 64,
     .pin_ms = 20,
+    .trace_kb = 1024,
 };
 
 static void read_number(const char *name, unsigned least, unsigned most,
@@ -131,6 +132,15 @@ static void read_pin(void)
     report("VTHREAD_PIN=%s: not report, abort or off; left out", text);
 }
 
+/* Likewise not for programs with more rights. */
+static void read_trace(void)
+{
+    const char *text = secure_getenv("VTHREAD_TRACE");
+    settings.trace = text && *text ? text : NULL;
+    read_number("VTHREAD_TRACE_MS", 0, 86400000, &settings.trace_ms);
+    read_number("VTHREAD_TRACE_KB", 4, 1048576, &settings.trace_kb);
+}
+
 static void read_all(void)
 {
     read_number("VTHREAD_PARALLELISM", 1, POOL_MAX_CARRIERS,
@@ -150,6 +160,7 @@ static void read_all(void)
     read_number("VTHREAD_CALL_THREADS", 1, 10000, &settings.call_threads);
     read_pin();
     read_number("VTHREAD_PIN_MS", 0, 3600000, &settings.pin_ms);
+    read_trace();
     /* Eager mode tests what happens to frames that are copied. */
     if (settings.freeze == FREEZE_EAGER)
         settings.own_limit = 0;

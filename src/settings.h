@@ -30,6 +30,9 @@ struct settings {
     char control[104];         /* VTHREAD_CONTROL=1|@NAME; "": no socket */
     enum pin_mode pin;         /* VTHREAD_PIN=report|abort|off; unset: quiet */
     unsigned pin_ms;           /* VTHREAD_PIN_MS: shorter ones do not count */
+    const char *trace;         /* VTHREAD_TRACE; NULL: not */
+    unsigned trace_ms;         /* VTHREAD_TRACE_MS; 0: everything */
+    unsigned trace_kb;         /* VTHREAD_TRACE_KB, for each carrier */
 };
 
 /* A value that makes no sense is reported and left out. */

@@ -15,6 +15,7 @@
 #include "inspect/pin_chain.h"
 #include "embed/embedder.h"
 #include "embed/safepoint.h"
+#include "inspect/trace.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/os_thread.h"
@@ -143,6 +144,7 @@ static void carrier_enter(struct carrier *carrier)
         .station = station,
     };
     station->local = local_self();
+    trace_carrier_enters(station);
     /* Relaxed, here and below: for those who look from outside. */
     atomic_store_explicit(&station->os_thread, os_thread_number(),
                           memory_order_relaxed);
@@ -191,6 +193,15 @@ static void look_at_stuck(struct carrier *carrier,
         hog_look(carrier, stuck);
 }
 
+/* ---- The recorder ------------------------------------------------------- */
+
+static void note_stolen(struct carrier *victim, unsigned count)
+{
+    if (trace_is_on())
+        trace_note(TRACE_STEAL,
+                   (uint64_t)carrier_number(victim) << 32 | count);
+}
+
 /* ---- The client --------------------------------------------------------- */
 
 const struct pool_client station_client = {
@@ -203,6 +214,7 @@ const struct pool_client station_client = {
     .exhausted = pin_chain_look,
     .quiet = deadlock_look,
     .may_retire = may_retire,
+    .stolen = note_stolen,
     .carrier_enter = carrier_enter,
     .carrier_leave = carrier_leave,
 };

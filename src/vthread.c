@@ -66,6 +66,7 @@
 #include "deadlock.h"
 #include "inspect/lock_wait.h"
 #include "inspect/pin.h"
+#include "inspect/trace.h"
 #include "interruptible.h"
 #include "local.h"
 #include "platform/clock.h"
@@ -277,11 +278,15 @@ static void wait_with(struct local *here, struct thread *t, uint64_t flags,
     station_count(&here->station->pinned_parks);
     PROBE2(pin, &t->continuation, flags);
     pin_begin(here, t, cause);
+    if (trace_is_on())
+        trace_note(TRACE_PIN, thread_handle(t));
     carrier_block_begin(here->carrier);
     wait_in_kernel(t, flags & ~(uint64_t)THREAD_TIMED, deadline_ns);
+    PROBE1(pin_end, &t->continuation);
+    if (trace_is_on())
+        trace_note(TRACE_PIN_END, thread_handle(t));
     pin_end(here);
     carrier_block_end(here->carrier);
-    PROBE1(pin_end, &t->continuation);
 }
 
 /* Lets a thread that may not leave this OS thread go on here.  Its home may
@@ -513,6 +518,8 @@ end_wait_of(struct thread *t, uint64_t *word, uint64_t result)
     if (!change(t, word, (*word & ~(uint64_t)WAIT_FLAGS) | result))
         return false;
     PROBE1(unpark, &t->continuation);
+    if (trace_is_on())
+        trace_note(TRACE_WAKE, thread_handle(t));
     if (in_kernel)
         futex_wake(flags_of(t), 1);
     else
@@ -541,6 +548,8 @@ bool thread_time_out(struct thread *t)
             if (change(t, &word,
                        (word & ~(uint64_t)WAIT_FLAGS) | THREAD_TIMEOUT)) {
                 PROBE1(unpark, &t->continuation);
+                if (trace_is_on())
+                    trace_note(TRACE_EXPIRE, thread_handle(t));
                 return true;
             }
         } else if (!(word & THREAD_ARMED)) {

@@ -24,7 +24,9 @@ enum waits_for {
     FOR_SIGNAL,
     FOR_CALL,    /* a foreign call made elsewhere */
     FOR_CERTAIN, /* thread_wait_out: somebody is about to end it */
-    FOR_KINDS
+    FOR_KINDS,
+    FOR_NOTHING = 255, /* it has been mounted while it was recorded, and has
+                          not begun to wait since: inspect/trace.c */
 };
 
 #endif

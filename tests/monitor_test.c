@@ -94,6 +94,12 @@ static void nothing(struct carrier *carrier)
     (void)carrier;
 }
 
+static void not_counted(struct carrier *victim, unsigned count)
+{
+    (void)victim;
+    (void)count;
+}
+
 static void run_on(unsigned parallelism, void (*run)(void), int jobs)
 {
     static struct job job;
@@ -104,6 +110,7 @@ static void run_on(unsigned parallelism, void (*run)(void), int jobs)
         .poll_interrupt = poll_interrupt,
         .next_deadline = next_deadline,
         .stuck = stuck,
+        .stolen = not_counted,
         .carrier_enter = nothing,
         .carrier_leave = nothing,
     };

@@ -31,6 +31,7 @@
 #include "inspect/lock_wait.h"
 #include "inspect/pin_report.h"
 #include "inspect/pin_ring.h"
+#include "inspect/trace.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/panic.h"
@@ -390,6 +391,7 @@ void pin_end(struct local *here)
         return;
     count_cost(here, episode);
     pin_ring_put(episode);
+    trace_trigger("pin");
     if (settings_get()->pin == PIN_ABORT)
         abort_with(episode);
 }

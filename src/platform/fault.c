@@ -28,6 +28,7 @@
 enum { SIGNAL_STACK_BYTES = 64 * 1024, TEXT_BYTES = 512, FRAMES = 32 };
 
 static _Atomic(fault_explainer *) explainer;
+static void (*_Atomic at_death)(int number);
 static struct sigaction previous_segv, previous_bus;
 
 /* The calling thread's, if it is ours. */
@@ -83,10 +84,21 @@ static void set_default(int number)
     sigaction(number, &action, NULL);
 }
 
-_Noreturn static void die(void)
+/* The last words of others.  Once: they may fault in turn. */
+static void tell_of_death(int number)
+{
+    void (*fn)(int) = atomic_exchange_explicit(&at_death, NULL,
+                                               memory_order_acquire);
+
+    if (fn != NULL)
+        fn(number);
+}
+
+_Noreturn static void die(int number)
 {
     sigset_t abort_only;
 
+    tell_of_death(number);
     set_default(SIGABRT);
     sigemptyset(&abort_only);
     sigaddset(&abort_only, SIGABRT);
@@ -99,6 +111,7 @@ _Noreturn static void die(void)
  * itself, a signal that was sent has to be sent again. */
 static void die_of(int number, const siginfo_t *info)
 {
+    tell_of_death(number);
     set_default(number);
     if (info->si_code <= 0)
         raise(number);
@@ -128,7 +141,7 @@ static void handle(int number, siginfo_t *info, void *context)
     if (is_explained(info, text)) {
         report("%s", text);
         print_frames(context);
-        die();
+        die(number);
     }
     pass_on(number, info, context);
     errno = saved_errno;
@@ -158,6 +171,42 @@ void fault_install(fault_explainer *explain)
     backtrace(&frame, 1); /* loads the unwinder, which allocates */
     install(SIGSEGV, &previous_segv);
     install(SIGBUS, &previous_bus);
+}
+
+/* What is not explained, and kills.  Those that have a handler have one for
+ * a reason. */
+
+static void handle_death(int number, siginfo_t *info, void *context)
+{
+    int saved_errno = errno;
+
+    (void)context;
+    die_of(number, info);
+    errno = saved_errno;
+}
+
+static void install_for_death(int number)
+{
+    struct sigaction action = {.sa_sigaction = handle_death,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction previous;
+
+    sigemptyset(&action.sa_mask);
+    if (sigaction(number, NULL, &previous) == 0
+        && !(previous.sa_flags & SA_SIGINFO)
+        && previous.sa_handler == SIG_DFL)
+        sigaction(number, &action, NULL);
+}
+
+void fault_at_death(void (*fn)(int number))
+{
+    static const int numbers[] = {SIGSEGV, SIGBUS,  SIGFPE,
+                                  SIGILL,  SIGABRT, SIGSYS};
+
+    /* Release: pairs with tell_of_death. */
+    atomic_store_explicit(&at_death, fn, memory_order_release);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        install_for_death(numbers[i]);
 }
 
 /* Signal stacks. */

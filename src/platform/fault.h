@@ -19,6 +19,12 @@ typedef bool fault_explainer(void *address, char *buffer, size_t size_bytes);
  * that was there before, or the default. */
 void fault_install(fault_explainer *explain);
 
+/* Has fn(number) called, in the signal handler, when the process is about to
+ * die of a fault or an abort: of SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT or
+ * SIGSYS that no handler of the program sees to.  A handler that the program
+ * installs later takes our place.  Once. */
+void fault_at_death(void (*fn)(int number));
+
 /* Gives the calling OS thread an alternate signal stack, unless it has one.
  * Undone by fault_thread_leave, which frees it.  0 or ENOMEM. */
 int fault_thread_enter(void);

@@ -1,0 +1,583 @@
+/*
+ * trace_record_test.c - what the flight recorder says, and when.
+ */
+#include <vthread/trace.h>
+
+#include <errno.h>
+
+#include "inspect/trace.h"
+#include "tests/recordings.h"
+
+static void start_recording(uint64_t last_ns, size_t memory_bytes)
+{
+    vthread_trace_attr_t attr = {.path = recording_path(),
+                                 .last_ns = last_ns,
+                                 .memory_bytes = memory_bytes};
+    ck_assert_int_eq(vthread_trace_start(&attr), 0);
+}
+
+static struct recording stop_recording(void)
+{
+    ck_assert_int_eq(vthread_trace_stop(), 0);
+    struct recording r = recording_of(recording_path());
+    ck_assert(r.is_complete);
+    unlink(recording_path());
+    return r;
+}
+
+/* ---- What is recorded --------------------------------------------------- */
+
+static void *yields_and_parks(void *unused)
+{
+    (void)unused;
+    vthread_yield();
+    vthread_park();
+    return NULL;
+}
+
+START_TEST(the_life_of_a_thread_is_recorded)
+{
+    start_recording(0, 0);
+    vthread_attr_t attr = {.name = "a thread with a name"};
+    vthread_t t = start_attr(attr, yields_and_parks, NULL);
+    until_waiting(t);
+    ck_assert_int_eq(vthread_unpark(t), 0);
+    join(t);
+    struct recording r = stop_recording();
+    uint64_t letters[3];
+    memcpy(letters, attr.name, sizeof letters - 4);
+    ck_assert_uint_eq(count_of(&r, TRACE_CREATE, t), 1);
+    ck_assert_uint_eq(count_of(&r, TRACE_IS, t), 2);
+    ck_assert_uint_eq(
+        count_of(&r, TRACE_IS_FUNCTION, (uintptr_t)yields_and_parks), 2);
+    ck_assert_uint_eq(count_of(&r, TRACE_IS_NAMED, letters[0]), 2);
+    ck_assert_uint_eq(count_of(&r, TRACE_IS_NAMED, letters[1]), 2);
+    ck_assert_uint_eq(count_of(&r, TRACE_MOUNT, t), 3);
+    ck_assert_uint_eq(count_of(&r, TRACE_YIELD, t), 1);
+    ck_assert_uint_eq(count_of(&r, TRACE_WAIT + TRACE_FOR_UNPARK, t), 1);
+    ck_assert_uint_eq(count_of(&r, TRACE_WAKE, t), 1);
+    ck_assert_uint_eq(count_of(&r, TRACE_FINISH, t), 1);
+}
+END_TEST
+
+static void *sleeps_twice(void *arg)
+{
+    vthread_sleep(VTHREAD_MS);
+    vthread_sleep(VTHREAD_MS);
+    return arg;
+}
+
+START_TEST(a_wait_that_time_ends_is_woken_by_none)
+{
+    start_recording(0, 0);
+    vthread_t t = start(sleeps_twice, NULL);
+    join(t);
+    struct recording r = stop_recording();
+    ck_assert_uint_eq(count_of(&r, TRACE_WAIT + TRACE_FOR_TIME, t), 2);
+    ck_assert_uint_eq(count_of(&r, TRACE_EXPIRE, t), 2);
+    ck_assert_uint_eq(count_of(&r, TRACE_WAKE, t), 0);
+}
+END_TEST
+
+static void *blocks_here(void *arg)
+{
+    return arg;
+}
+
+static void *makes_a_call(void *arg)
+{
+    vthread_block(blocks_here, arg, NULL);
+    return arg;
+}
+
+START_TEST(a_call_is_recorded_with_its_function)
+{
+    start_recording(0, 0);
+    join(start(makes_a_call, NULL));
+    struct recording r = stop_recording();
+    ck_assert_uint_eq(count_kind(&r, TRACE_CALL), 1);
+    ck_assert_uint_eq(count_of(&r, TRACE_CALL_IS, (uintptr_t)blocks_here), 1);
+    ck_assert_uint_eq(count_kind(&r, TRACE_CALL_END), 1);
+}
+END_TEST
+
+static void *parks_pinned(void *arg)
+{
+    vthread_pin();
+    vthread_park();
+    vthread_unpin();
+    return arg;
+}
+
+START_TEST(a_pinned_wait_is_recorded)
+{
+    start_recording(0, 0);
+    vthread_t t = start(parks_pinned, NULL);
+    until_waiting(t);
+    vthread_unpark(t);
+    join(t);
+    struct recording r = stop_recording();
+    ck_assert_uint_eq(count_of(&r, TRACE_PIN, t), 1);
+    ck_assert_uint_eq(count_of(&r, TRACE_PIN_END, t), 1);
+}
+END_TEST
+
+static void *names_itself(void *arg)
+{
+    vthread_setname(vthread_self(), "late");
+    return arg;
+}
+
+START_TEST(a_name_given_later_is_recorded)
+{
+    start_recording(0, 0);
+    vthread_t t = start(names_itself, NULL);
+    join(t);
+    struct recording r = stop_recording();
+    uint64_t letters = 0;
+    memcpy(&letters, "late", 4);
+    ck_assert_uint_eq(count_of(&r, TRACE_IS, t), 3);
+    ck_assert_uint_eq(count_of(&r, TRACE_IS_NAMED, letters), 2);
+}
+END_TEST
+
+static int does_nothing(const void *args, void *result)
+{
+    (void)args;
+    (void)result;
+    return 0;
+}
+
+static void *opens_a_scope(void *place)
+{
+    vthread_scope_t *scope;
+    ck_assert_int_eq(vthread_scope_open(&scope, NULL), 0);
+    *(void **)place = scope;
+    ck_assert_int_eq(vthread_scope_fork(scope, NULL, does_nothing, NULL, 0, 0),
+                     0);
+    ck_assert_int_eq(vthread_scope_join(scope), 0);
+    ck_assert_int_eq(vthread_scope_close(scope), 0);
+    return NULL;
+}
+
+START_TEST(a_child_is_recorded_with_its_scope)
+{
+    static void *scope;
+    start_recording(0, 0);
+    join(start(opens_a_scope, &scope));
+    struct recording r = stop_recording();
+    ck_assert_uint_eq(count_of(&r, TRACE_IS_CHILD, (uintptr_t)scope), 2);
+}
+END_TEST
+
+/* ---- Order -------------------------------------------------------------- */
+
+/* Of each ring: who is mounted, and when its last event was. */
+struct order {
+    uint64_t mounted[TRACE_RINGS_MAX], last[TRACE_RINGS_MAX];
+    size_t mounts;
+};
+
+static bool unmounts(enum trace_kind kind)
+{
+    return kind == TRACE_YIELD || kind == TRACE_FINISH || kind >= TRACE_WAIT;
+}
+
+static void check_order(void *arg, const struct trace_part *part,
+                        const struct trace_event *e)
+{
+    struct order *order = arg;
+    uint64_t *mounted = &order->mounted[part->ring];
+    if (part->ring == 0)
+        return;
+    ck_assert_uint_ge(e->when >> TRACE_KIND_BITS, order->last[part->ring]);
+    order->last[part->ring] = e->when >> TRACE_KIND_BITS;
+    if (kind_of(e) == TRACE_MOUNT) {
+        ck_assert_uint_eq(*mounted, 0);
+        *mounted = e->what;
+        order->mounts++;
+    } else if (unmounts(kind_of(e))) {
+        ck_assert_uint_eq(*mounted, e->what);
+        *mounted = 0;
+    }
+}
+
+enum { YIELDERS = 20, YIELDS = 200 };
+
+static void *yields_on(void *arg)
+{
+    for (int i = 0; i < YIELDS; i++)
+        vthread_yield();
+    return arg;
+}
+
+START_TEST(every_mount_is_followed_by_its_unmount)
+{
+    static struct order order;
+    vthread_t threads[YIELDERS];
+    vthread_scheduler_t *s = scheduler_of(2);
+    start_recording(0, 16 * 1024 * 1024);
+    for (int i = 0; i < YIELDERS; i++)
+        threads[i] = start_on(s, yields_on, NULL);
+    for (int i = 0; i < YIELDERS; i++)
+        join(threads[i]);
+    shut_down(s);
+    struct recording r = stop_recording();
+    ck_assert_uint_eq(r.lost, 0);
+    each_event(&r, check_order, &order);
+    ck_assert_uint_ge(order.mounts, YIELDERS * (YIELDS + 1));
+    for (unsigned i = 0; i < TRACE_RINGS_MAX; i++)
+        ck_assert_uint_eq(order.mounted[i], 0);
+}
+END_TEST
+
+/* ---- Rings -------------------------------------------------------------- */
+
+START_TEST(a_ring_that_is_full_keeps_the_last_events)
+{
+    start_recording(VTHREAD_SECOND * 1000, 4096);
+    vthread_scheduler_t *s = scheduler_of(1);
+    join(start_on(s, yields_on, NULL));
+    vthread_t last = start_on(s, return_argument, NULL);
+    join(last);
+    shut_down(s);
+    ck_assert_int_eq(vthread_trace_write(recording_path(), UINT64_MAX), EBUSY);
+    char path[80];
+    snprintf(path, sizeof path, "%s.other", recording_path());
+    ck_assert_int_eq(vthread_trace_write(path, UINT64_MAX), 0);
+    ck_assert_int_eq(vthread_trace_stop(), 0);
+    struct recording r = recording_of(path);
+    unlink(path);
+    ck_assert(r.is_complete);
+    ck_assert_uint_eq(count_of(&r, TRACE_FINISH, last), 1);
+    ck_assert_uint_lt(count_kind(&r, TRACE_MOUNT), 4096 / 16);
+}
+END_TEST
+
+enum { TELLERS = 4, TOLD = 3000 };
+
+static void *creates_many(void *arg)
+{
+    for (int i = 0; i < TOLD; i++)
+        trace_note(TRACE_CREATE, (uintptr_t)arg << 32 | (uint32_t)i);
+    return NULL;
+}
+
+/* Whose the next event is, and what that one said last. */
+struct telling {
+    uint32_t by, by_of[TELLERS + 1];
+    int64_t last[TELLERS + 1];
+    size_t count;
+};
+
+static void check_teller(void *arg, const struct trace_part *part,
+                         const struct trace_event *e)
+{
+    struct telling *telling = arg;
+    if (part->ring != 0)
+        return;
+    if (kind_of(e) == TRACE_BY) {
+        telling->by = (uint32_t)e->what;
+    } else if (kind_of(e) == TRACE_CREATE && e->what >> 32 <= TELLERS) {
+        unsigned teller = (unsigned)(e->what >> 32);
+        ck_assert_int_gt((uint32_t)e->what, telling->last[teller]);
+        telling->last[teller] = (uint32_t)e->what;
+        if (telling->by_of[teller] == 0)
+            telling->by_of[teller] = telling->by;
+        ck_assert_uint_eq(telling->by_of[teller], telling->by);
+        telling->count++;
+    }
+}
+
+static void tell_by_many(size_t memory_bytes, struct telling *telling,
+                         uint64_t *lost)
+{
+    pthread_t tellers[TELLERS];
+    for (int i = 0; i <= TELLERS; i++)
+        telling->last[i] = -1;
+    start_recording(0, memory_bytes);
+    for (int i = 0; i < TELLERS; i++)
+        tellers[i] = start_platform(creates_many, pointer((uintptr_t)i + 1));
+    for (int i = 0; i < TELLERS; i++)
+        join_platform(tellers[i]);
+    struct recording r = stop_recording();
+    each_event(&r, check_teller, telling);
+    *lost = r.lost;
+}
+
+START_TEST(platform_threads_share_a_ring_and_nothing_is_lost_in_it)
+{
+    struct telling telling = {.by = 0};
+    uint64_t lost;
+    tell_by_many(16 * 1024 * 1024, &telling, &lost);
+    ck_assert_uint_eq(lost, 0);
+    ck_assert_uint_eq(telling.count, TELLERS * TOLD);
+}
+END_TEST
+
+START_TEST(what_is_lost_of_a_small_ring_is_counted_and_the_rest_is_whole)
+{
+    struct telling telling = {.by = 0};
+    uint64_t lost;
+    tell_by_many(4096, &telling, &lost);
+    ck_assert_uint_eq(telling.count + lost, TELLERS * TOLD);
+}
+END_TEST
+
+/* ---- On and off --------------------------------------------------------- */
+
+START_TEST(misuse_is_answered)
+{
+    vthread_trace_attr_t small = {.memory_bytes = 1};
+    vthread_trace_attr_t reserved = {.reserved = 1};
+    vthread_trace_attr_t nowhere = {.path = "/nonexistent/file"};
+    ck_assert_int_eq(vthread_trace_start(&small), EINVAL);
+    ck_assert_int_eq(vthread_trace_start(&reserved), EINVAL);
+    ck_assert_int_eq(vthread_trace_start(&nowhere), ENOENT);
+    ck_assert_int_eq(vthread_trace_stop(), ESRCH);
+    ck_assert_int_eq(vthread_trace_write(recording_path(), 1), ESRCH);
+    ck_assert(!has_file(recording_path()));
+    ck_assert_int_eq(vthread_trace_start(NULL), 0);
+    ck_assert_int_eq(vthread_trace_start(NULL), EBUSY);
+    ck_assert_int_eq(vthread_trace_write(NULL, 1), EINVAL);
+    ck_assert_int_eq(vthread_trace_stop(), 0);
+}
+END_TEST
+
+START_TEST(it_can_be_started_again_and_has_forgotten)
+{
+    start_recording(0, 0);
+    vthread_t first = start(return_argument, NULL);
+    join(first);
+    stop_recording();
+    vthread_t between = start(return_argument, NULL);
+    join(between);
+    start_recording(0, 0);
+    vthread_t second = start(return_argument, NULL);
+    join(second);
+    struct recording r = stop_recording();
+    ck_assert_uint_eq(count_of(&r, TRACE_FINISH, first), 0);
+    ck_assert_uint_eq(count_of(&r, TRACE_FINISH, between), 0);
+    ck_assert_uint_eq(count_of(&r, TRACE_FINISH, second), 1);
+}
+END_TEST
+
+START_TEST(a_full_disk_is_told)
+{
+    vthread_trace_attr_t attr = {.path = "/dev/full"};
+    ck_assert_int_eq(vthread_trace_start(&attr), 0);
+    join(start(return_argument, NULL));
+    ck_assert_int_eq(vthread_trace_stop(), EIO);
+}
+END_TEST
+
+/* ---- When something happens --------------------------------------------- */
+
+static void keep(void)
+{
+    setenv("VTHREAD_TRACE", recording_path(), 1);
+    setenv("VTHREAD_TRACE_MS", "60000", 1);
+}
+
+static void *aborts(void *arg)
+{
+    abort();
+    return arg;
+}
+
+static void aborts_on_a_thread(void)
+{
+    join(start(aborts, NULL));
+}
+
+/* How the child ended; its recording. */
+static int end_and_recording(void (*fn)(void), struct recording *r)
+{
+    static char text[4096];
+    recording_path();
+    keep();
+    int status = end_of_child(fn, text, sizeof text);
+    if (has_file(recording_path())) {
+        *r = recording_of(recording_path());
+        unlink(recording_path());
+    }
+    return status;
+}
+
+START_TEST(an_abort_writes_the_last_seconds)
+{
+    struct recording r = {.lost = 0};
+    int status = end_and_recording(aborts_on_a_thread, &r);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    ck_assert(r.is_complete);
+    ck_assert_str_eq(r.reason, "signal 6");
+    ck_assert_uint_eq(count_of(&r, TRACE_IS_FUNCTION, (uintptr_t)aborts), 1);
+    ck_assert_uint_eq(count_kind(&r, TRACE_MOUNT), 1);
+    ck_assert_uint_eq(count_kind(&r, TRACE_FINISH), 0);
+}
+END_TEST
+
+static void *overflows(void *arg)
+{
+    volatile char frame[1024];
+    frame[0] = (char)(uintptr_t)arg;
+    if ((uintptr_t)arg == UINTPTR_MAX) /* never */
+        return NULL;
+    char *next = overflows(pointer((uintptr_t)arg + 1));
+    return next + frame[0];
+}
+
+static void overflows_on_a_thread(void)
+{
+    join(start(overflows, NULL));
+}
+
+START_TEST(an_overflow_writes_the_last_seconds)
+{
+    struct recording r = {.lost = 0};
+    int status = end_and_recording(overflows_on_a_thread, &r);
+    ck_assert(WIFSIGNALED(status));
+    ck_assert(r.is_complete);
+    ck_assert_uint_eq(count_of(&r, TRACE_IS_FUNCTION, (uintptr_t)overflows),
+                      1);
+}
+END_TEST
+
+static void *parks_for_good(void *arg)
+{
+    vthread_park();
+    return arg;
+}
+
+static void deadlocks(void)
+{
+    vthread_t t = start(parks_for_good, NULL);
+    vthread_join(t, NULL);
+}
+
+START_TEST(a_deadlock_writes_the_last_seconds)
+{
+    struct recording r = {.lost = 0};
+    int status = end_and_recording(deadlocks, &r);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 2);
+    ck_assert(r.is_complete);
+    ck_assert_str_eq(r.reason, "deadlock");
+}
+END_TEST
+
+static void ends_well(void)
+{
+    join(start(return_argument, NULL));
+    exit(0);
+}
+
+START_TEST(without_a_reason_no_file_is_left)
+{
+    struct recording r = {.lost = 0};
+    int status = end_and_recording(ends_well, &r);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert(!has_file(recording_path()));
+}
+END_TEST
+
+START_TEST(the_environment_records_until_exit)
+{
+    char text[4096];
+    setenv("VTHREAD_TRACE", recording_path(), 1);
+    int status = end_of_child(ends_well, text, sizeof text);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    struct recording r = recording_of(recording_path());
+    unlink(recording_path());
+    ck_assert(r.is_complete);
+    ck_assert_uint_eq(count_kind(&r, TRACE_FINISH), 1);
+}
+END_TEST
+
+static atomic_int is_written;
+
+static void *looks_for_the_file(void *arg)
+{
+    char second[80];
+    snprintf(second, sizeof second, "%s.2", recording_path());
+    trace_trigger("a test");
+    while (!has_file(second)) {
+        struct stat status;
+        if (stat(recording_path(), &status) == 0 && status.st_size > 0)
+            break;
+        vthread_sleep(VTHREAD_MS);
+    }
+    atomic_store(&is_written, 1);
+    return arg;
+}
+
+START_TEST(a_trigger_writes_while_the_program_goes_on)
+{
+    start_recording(60 * VTHREAD_SECOND, 0);
+    join(start(looks_for_the_file, NULL));
+    ck_assert_int_eq(vthread_trace_stop(), 0);
+    struct recording r = recording_of(recording_path());
+    unlink(recording_path());
+    ck_assert(r.is_complete);
+    ck_assert_str_eq(r.reason, "a test");
+    ck_assert_uint_ge(count_kind(&r, TRACE_MOUNT), 1);
+}
+END_TEST
+
+START_TEST(a_pin_over_the_limit_is_a_trigger)
+{
+    setenv("VTHREAD_PIN_MS", "0", 1);
+    start_recording(60 * VTHREAD_SECOND, 0);
+    vthread_t t = start(parks_pinned, NULL);
+    until_waiting(t);
+    vthread_unpark(t);
+    join(t);
+    struct stat status = {.st_size = 0};
+    while (status.st_size == 0)
+        ck_assert_int_eq(stat(recording_path(), &status), 0);
+    ck_assert_int_eq(vthread_trace_stop(), 0);
+    struct recording r = recording_of(recording_path());
+    unlink(recording_path());
+    ck_assert(r.is_complete);
+    ck_assert_str_eq(r.reason, "pin");
+    ck_assert_uint_eq(count_of(&r, TRACE_PIN_END, t), 1);
+}
+END_TEST
+
+/* ---- Together ----------------------------------------------------------- */
+
+int main(void)
+{
+    Suite *suite = suite_create("trace_record");
+    TCase *cases = new_case(suite, "events");
+    tcase_add_test(cases, the_life_of_a_thread_is_recorded);
+    tcase_add_test(cases, a_wait_that_time_ends_is_woken_by_none);
+    tcase_add_test(cases, a_call_is_recorded_with_its_function);
+    tcase_add_test(cases, a_pinned_wait_is_recorded);
+    tcase_add_test(cases, a_name_given_later_is_recorded);
+    tcase_add_test(cases, a_child_is_recorded_with_its_scope);
+    tcase_add_test(cases, every_mount_is_followed_by_its_unmount);
+    cases = new_case(suite, "rings");
+    tcase_add_test(cases, a_ring_that_is_full_keeps_the_last_events);
+    tcase_add_test(cases,
+                   platform_threads_share_a_ring_and_nothing_is_lost_in_it);
+    tcase_add_test(
+        cases, what_is_lost_of_a_small_ring_is_counted_and_the_rest_is_whole);
+    cases = new_case(suite, "on and off");
+    tcase_add_test(cases, misuse_is_answered);
+    tcase_add_test(cases, it_can_be_started_again_and_has_forgotten);
+    tcase_add_test(cases, a_full_disk_is_told);
+    cases = new_case(suite, "when something happens");
+    tcase_add_test(cases, an_abort_writes_the_last_seconds);
+    if (!UNDER_SANITIZER) {
+        /* It has its own words for the one; and TSan an OS thread more in the
+         * child of a child, with which nothing is ever sure to be a
+         * deadlock. */
+        tcase_add_test(cases, an_overflow_writes_the_last_seconds);
+        tcase_add_test(cases, a_deadlock_writes_the_last_seconds);
+    }
+    tcase_add_test(cases, without_a_reason_no_file_is_left);
+    tcase_add_test(cases, the_environment_records_until_exit);
+    tcase_add_test(cases, a_trigger_writes_while_the_program_goes_on);
+    tcase_add_test(cases, a_pin_over_the_limit_is_a_trigger);
+    return run_suite(suite);
+}
