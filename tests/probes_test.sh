@@ -25,10 +25,10 @@ probes_of() { # FILE
 }
 
 listed() {
-    awk -F '|' '/^\| `/ {
+    sed -n '/^## Probes/,/^## b/p' "$page" | awk -F '|' '/^\| `/ {
         gsub(/[` ]/, "", $2)
         print $2, split($3, arguments, ",")
-    }' "$page" | sort
+    }' | sort
 }
 
 listed >"$work/listed"

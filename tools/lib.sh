@@ -11,6 +11,7 @@ packages=(build-essential autoconf automake libtool pkg-config
     libffi-dev libgc-dev liburing-dev libhttp-parser-dev nettle-dev
     zlib1g-dev check valgrind libunwind-dev libdw-dev curl gdb spin
     libncurses-dev libprotobuf-c-dev protobuf-c-compiler systemtap-sdt-dev
+    python3-protobuf
     libpq-dev libhiredis-dev libcurl4-openssl-dev libsqlite3-dev)
 
 # What examples/with.sh starts.  On a machine with an init the packages start

@@ -46,8 +46,7 @@ enum trace_block_kind {
     TRACE_THREADS = 3, /* struct trace_thread, some of them */
     TRACE_PART = 4,    /* struct trace_part, then events */
     TRACE_REASON = 5,  /* text: why it was written */
-    TRACE_STACK = 6,   /* struct trace_stack: where a hog was */
-    TRACE_END = 7,     /* nothing: it is complete */
+    TRACE_END = 6,     /* nothing: it is complete */
 };
 
 /* The same moment by three clocks. */
@@ -139,18 +138,6 @@ enum trace_wait {
     TRACE_FOR_CALL,    /* that is made elsewhere */
     TRACE_FOR_CERTAIN, /* who wakes it is at it already */
     TRACE_WAITS,
-};
-
-enum { TRACE_STACK_FRAMES = 32 };
-
-/* Where a thread was that kept its carrier. */
-struct trace_stack {
-    uint64_t handle;
-    uint64_t ticks;
-    uint64_t held_ns;
-    uint32_t count;
-    uint32_t reserved;
-    uint64_t pcs[TRACE_STACK_FRAMES]; /* innermost first */
 };
 
 #endif

@@ -26,6 +26,9 @@ enum status {
     STATUS_FAILED = 5, /* something of our own: no memory, a full disk */
 };
 
+/* The commands. */
+int cmd_trace(int argc, char **argv);
+
 /* Writes a line to standard error, the program's name before it. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

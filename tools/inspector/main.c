@@ -25,6 +25,7 @@ static const struct command commands[] = {
     {"run", "Run a program, and tell of its pins", cmd_run},
     {"top", "Show what a process does, live", cmd_top},
     {"help", "Explain the tool, or one of its commands", help},
+    {"trace", "Record what threads do, for Perfetto", cmd_trace},
     {"version", "Tell the version", version},
 };
 

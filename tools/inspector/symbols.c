@@ -86,6 +86,17 @@ struct symbols *symbols_of_core(const struct image *image, const char *program,
     return end_reporting(symbols, is_good, why);
 }
 
+struct symbols *symbols_of_maps(const char *maps, const char **why)
+{
+    struct symbols *symbols = begin(&process_callbacks);
+    FILE *file = *maps ? fmemopen((char *)maps, strlen(maps), "r") : NULL;
+    bool is_good = symbols && file
+                   && dwfl_linux_proc_maps_report(symbols->dwfl, file) == 0;
+    if (file)
+        fclose(file);
+    return end_reporting(symbols, is_good, why);
+}
+
 void symbols_close(struct symbols *symbols)
 {
     for (size_t i = 0; symbols->slots && i < symbols->size; i++)

@@ -27,6 +27,8 @@ struct symbol {
 struct symbols *symbols_of_process(pid_t pid, const char **why);
 struct symbols *symbols_of_core(const struct image *image, const char *program,
                                 const char **why);
+/* Of a process that may have ended: of the text of its /proc/PID/maps. */
+struct symbols *symbols_of_maps(const char *maps, const char **why);
 void symbols_close(struct symbols *symbols);
 
 /* What is at pc.  For a return address pass pc - 1: the call is before it.

@@ -1,0 +1,108 @@
+#!/bin/bash
+#
+# perfetto_test.sh - `vthread trace` writes what Perfetto's format asks for,
+# and what the program did.
+#
+# The file is decoded by our description of the format, and looked over by
+# tests/perfetto.py.  One line for each claim; exits with 1 if one fails, 77
+# (skipped) where the tool was built without the command, or there is no
+# python3-protobuf or protoc-c to decode by.
+set -u
+export LC_ALL=C
+unset DEBUGINFOD_URLS
+
+top=${srcdir:-$(dirname "$0")/..}
+tool=tools/vthread
+python=
+for candidate in python3 /usr/bin/python3; do
+    "$candidate" -c 'import google.protobuf' 2>/dev/null && python=$candidate
+done
+[ -n "$python" ] || { echo "# no python3-protobuf here"; exit 77; }
+command -v "${PROTOC_C:-protoc-c}" >/dev/null \
+    || { echo "# no protoc-c here"; exit 77; }
+"$tool" trace /nonexistent/program 2>&1 | grep -q "was built without" \
+    && { echo "# no vthread trace here"; exit 77; }
+
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
+
+"${PROTOC_C:-protoc-c}" --proto_path="$top/tools/inspector" \
+    --descriptor_set_out="$work/description" perfetto.proto || exit 1
+
+# Decodes a file into the text $work/shown; fails if something is wrong in it.
+decode() { # FILE
+    "$python" "$top/tests/perfetto.py" "$work/description" "$1" \
+        >"$work/shown" 2>&1 || { cat "$work/shown"; return 1; }
+}
+
+shows() { # EXTENDED REGULAR EXPRESSION OF A WHOLE LINE
+    grep -Exq "$1" "$work/shown" || { cat "$work/shown"; return 1; }
+}
+
+status_of() { # COMMAND...
+    "$@" >"$work/out" 2>&1
+    echo $?
+}
+
+# A thread that sleeps once.
+claim "a program is recorded" \
+    "$tool" trace -o "$work/hello" examples/hello
+claim "the file is right: slices end, arrows meet, tracks have names" \
+    decode "$work/hello"
+claim "the process has its name" shows "process [0-9]+ (lt-)?hello"
+claim "a thread has its track below its function" \
+    shows "track threads: greet / greet #2: 5 slices, 0 instants"
+claim "its two mounts are on a carrier's" shows "slice greet #2: 2"
+claim "it sleeps" shows "slice sleeps: 1"
+claim "who created it is told, with an arrow to where it runs" \
+    shows "arrows: 2 begin, 1 end"
+claim "nothing is left beside the file" \
+    same "$(ls "$work" | grep -c recording)" 0
+
+# Children of a scope, and calls in place, on several carriers.
+claim "another program is recorded" \
+    "$tool" trace -o "$work/fan" examples/fan "$top"/doc/rules.md "$top"/doc/from-go.md
+claim "its file is right, too" decode "$work/fan"
+claim "children are below their scope" \
+    shows "track scope 0x[0-9a-f]+ / count_words #[0-9]+: .*"
+claim "the calls are on tracks of their own" \
+    shows "track foreign calls / calls of carrier [0-9]+: .*"
+claim "all threads that were created have run" \
+    shows "arrows: [0-9]+ begin, [2-9] end"
+
+# A recording that the program makes itself.
+VTHREAD_TRACE=$work/own examples/hello >"$work/log" 2>&1
+claim "a recording is recognised" "$tool" trace -o "$work/own.out" "$work/own"
+claim "and its file is right" decode "$work/own.out"
+
+cut_anywhere() {
+    local size length status
+    size=$(stat -c %s "$work/own")
+    for length in 1 31 32 40 100 $(seq 200 1237 "$size") $((size - 4)); do
+        head -c "$length" "$work/own" >"$work/cut"
+        "$tool" trace -o "$work/cut.out" "$work/cut" >"$work/log" 2>&1
+        status=$?
+        [ "$length" -ge 32 ] || continue
+        [ $status = 0 ] || { echo "at $length: $status"; cat "$work/log"; return 1; }
+        decode "$work/cut.out" || { echo "cut at $length"; return 1; }
+    done
+}
+claim "one that breaks off anywhere is shown as far as it goes" cut_anywhere
+
+# What happens, and what does not.
+claim "a program's status is the tool's" \
+    same "$(status_of "$tool" trace -o "$work/x" examples/fan /nonexistent)" \
+    "$(status_of examples/fan /nonexistent)"
+claim "--last without a reason writes nothing, and says so" \
+    same "$("$tool" trace --last 5s -o "$work/last" examples/hello 2>&1 |
+        grep -c 'nothing happened')" 1
+claim "a program without the library is told" \
+    same "$(status_of "$tool" trace -o "$work/x" true)" 3
+claim "one that is not there, too" \
+    same "$(status_of "$tool" trace -o "$work/x" /nonexistent/program)" 3
+claim "times are 5s or 200ms" \
+    same "$(status_of "$tool" trace --last soon examples/hello)" 2
+claim "a program is needed" same "$(status_of "$tool" trace)" 2
+claim "a full disk is told" \
+    same "$(status_of "$tool" trace -o /dev/full "$work/own")" 5
+end_claims
