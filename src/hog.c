@@ -21,16 +21,21 @@
  * the same task; then what it has read belongs together.  The thread may end
  * at any moment all the same.  Its object stays, so what is read of it is a
  * number at worst out of date; and its name is asked for by the handle,
- * which does not fit the object's next life.  Its stack is not looked at:
- * it changes under the eye, so this tells who and not where.
+ * which does not fit the object's next life.
+ *
+ * Where it is, is asked of its OS thread (platform/stack_sample.h) when it is
+ * to be told, and told if the carrier is still at the same task after that.
  */
 #include "hog.h"
 
 #include <vthread.h>
 
 #include "entry.h"
+#include "inspect/place.h"
+#include "inspect/trace.h"
 #include "local.h"
 #include "platform/panic.h"
+#include "platform/stack_sample.h"
 #include "running.h"
 #include "scheduler.h"
 #include "settings.h"
@@ -113,6 +118,38 @@ static void tell_home_held(const struct suspect *suspect,
            who, to_ms(stuck->held_ns), suspect->waiting_for_home);
 }
 
+/* ---- Where -------------------------------------------------------------- */
+
+enum { FRAMES_TOLD = 16 };
+
+/* The innermost frame is an instruction, the others are return addresses,
+ * before which the call is meant. */
+static void tell_frames(const struct stack_sample *sample)
+{
+    for (unsigned i = 0; i < sample->count && i < FRAMES_TOLD; i++) {
+        struct place place;
+        char words[320];
+        place_find((uintptr_t)sample->frames[i] + (i == 0), &place);
+        place_describe(&place, words, sizeof words);
+        report("    at %s", words);
+    }
+}
+
+static void tell_place(const struct carrier *carrier, struct station *station,
+                       uint32_t tick)
+{
+    struct stack_sample sample;
+    /* Relaxed: it may have ended; then nobody answers. */
+    int os_thread = atomic_load_explicit(&station->os_thread,
+                                         memory_order_relaxed);
+    if (!stack_sample_take(os_thread, &sample)
+        || carrier_tick(carrier) != tick)
+        return;
+    if (sample.is_in_kernel && sample.call >= 0)
+        report("    it waits in system call %ld", sample.call);
+    tell_frames(&sample);
+}
+
 /* ---- What is seen ------------------------------------------------------- */
 
 static bool is_power_of_two(uint32_t n)
@@ -121,24 +158,32 @@ static bool is_power_of_two(uint32_t n)
 }
 
 /* Counted last: who sees the count sees what follows from it. */
-static void hogs(struct station *station, const struct suspect *suspect,
+static void hogs(const struct carrier *carrier, struct station *station,
+                 const struct suspect *suspect,
                  const struct pool_stuck *stuck)
 {
     station->hog.hogs = true;
+    if (trace_is_on())
+        trace_note(TRACE_HOG, suspect->handle);
     if (is_power_of_two(entry_count_hog(suspect->fn))
-        && settings_get()->report_hogs)
+        && settings_get()->report_hogs) {
         tell_hog(suspect, stuck);
+        tell_place(carrier, station, stuck->tick);
+    }
     station_count(&station->hogs);
 }
 
-static void holds_home(struct station *station, const struct suspect *suspect,
+static void holds_home(const struct carrier *carrier, struct station *station,
+                       const struct suspect *suspect,
                        const struct pool_stuck *stuck)
 {
     station->hog.holds_home = true;
     entry_count_home_held(suspect->fn);
     if (entry_remember(suspect->fn, ENTRY_HOLDS)
-        && settings_get()->report_hogs)
+        && settings_get()->report_hogs) {
         tell_home_held(suspect, stuck);
+        tell_place(carrier, station, stuck->tick);
+    }
     station_count(&station->homes_held);
 }
 
@@ -154,7 +199,7 @@ void hog_look(struct carrier *carrier, const struct pool_stuck *stuck)
         station->hog = (struct hog_memory){.tick = stuck->tick};
     if (!station->hog.hogs
         && stuck->starved_ns >= settings_get()->hog_ms * VTHREAD_MS)
-        hogs(station, &suspect, stuck);
+        hogs(carrier, station, &suspect, stuck);
     if (!station->hog.holds_home && suspect.waiting_for_home > 0)
-        holds_home(station, &suspect, stuck);
+        holds_home(carrier, station, &suspect, stuck);
 }

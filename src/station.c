@@ -20,6 +20,7 @@
 #include "platform/clock.h"
 #include "platform/os_thread.h"
 #include "platform/poller.h"
+#include "platform/stack_sample.h"
 #include "running.h"
 #include "settings.h"
 #include "thread.h"
@@ -145,6 +146,8 @@ static void carrier_enter(struct carrier *carrier)
     };
     station->local = local_self();
     trace_carrier_enters(station);
+    if (settings_get()->report_hogs)
+        (void)stack_sample_allow(); /* else it is told without the place */
     /* Relaxed, here and below: for those who look from outside. */
     atomic_store_explicit(&station->os_thread, os_thread_number(),
                           memory_order_relaxed);

@@ -101,6 +101,45 @@ START_TEST(a_hog_counts_once_a_mount_and_only_while_others_wait)
 }
 END_TEST
 
+/* Named in the table of symbols, see Makefile.am. */
+__attribute__((visibility("default"))) void
+planted_hog(vthread_scheduler_t *s);
+
+__attribute__((noinline)) void planted_hog(vthread_scheduler_t *s)
+{
+    /* No ck_assert: it would be found in that. */
+    vthread_scheduler_stats_t stats = {.hogs = 0};
+    while (stats.hogs == 0)
+        vthread_scheduler_stats(s, &stats);
+}
+
+static void *calls_the_hog(void *s)
+{
+    vthread_t other = start(return_argument, NULL);
+    planted_hog(s);
+    join(other);
+    return NULL;
+}
+
+static void hogs_and_tells(void)
+{
+    setenv("VTHREAD_HOG_MS", "5", 1);
+    setenv("VTHREAD_REPORT", "hogs", 1);
+    vthread_scheduler_t *s = scheduler_of(1);
+    join(start_on(s, calls_the_hog, s));
+    shut_down(s);
+}
+
+START_TEST(a_hog_is_told_with_the_function_it_is_in)
+{
+    char text[8192];
+    int status = end_of_child(hogs_and_tells, text, sizeof text);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", text);
+    ck_assert_ptr_nonnull(strstr(text, "has kept its carrier"));
+    ck_assert_msg(strstr(text, "(planted_hog)") != NULL, "%s", text);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("hog");
@@ -110,5 +149,7 @@ int main(void)
     tcase_add_test(cases, a_sleeper_whose_time_has_come_waits_too);
     tcase_add_test(cases,
                    a_hog_counts_once_a_mount_and_only_while_others_wait);
+    if (!UNDER_SANITIZER) /* TSan keeps signals for later */
+        tcase_add_test(cases, a_hog_is_told_with_the_function_it_is_in);
     return run_suite(suite);
 }

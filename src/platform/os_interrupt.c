@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "os_signal.h"
+
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
@@ -31,14 +33,9 @@ static void take_signal(void)
 {
     struct sigaction action = {.sa_handler = do_nothing,
                                .sa_flags = SA_ONSTACK};
-    struct sigaction old;
 
     sigemptyset(&action.sa_mask);
-    for (int i = SIGRTMAX; i >= SIGRTMIN && number == 0; i--)
-        if (sigaction(i, NULL, &old) == 0
-            && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_DFL
-            && sigaction(i, &action, NULL) == 0)
-            number = i;
+    number = os_signal_take(&action);
 }
 
 /* For the calling thread; returns whether it was.  Touches no errno. */
