@@ -56,6 +56,7 @@ static const struct command {
     {"pin", control_serve_pin},
     {"stats", control_serve_stats},
     {"threads", control_serve_threads},
+    {"trace", control_serve_trace},
 };
 
 /* What is going on; it only grows, until the socket is opened anew. */

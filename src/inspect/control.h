@@ -65,6 +65,9 @@ control_serve_fn control_serve_stats, control_serve_census,
 /* pin_stream.c */
 control_serve_fn control_serve_pin;
 
+/* trace_serve.c */
+control_serve_fn control_serve_trace;
+
 /* For tests: how long a client may take for its command, or to take some of
  * what it is sent. */
 extern int control_patience_ms;

@@ -18,7 +18,10 @@
  *     threads [COUNT]       one line for each thread, COUNT at most
  *     pin                   not in lines: see pin_format.h
  *
- * These lines are records: a kind and fields,
+ *     trace                 what threads do from now on, until the client
+ *                           wants no more: see trace_format.h
+ *
+ * The lines of the others are records: a kind and fields,
  *
  *     carrier scheduler=1 number=0 state=running thread=4294967298
  *

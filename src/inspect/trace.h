@@ -136,6 +136,14 @@ void trace_start_as_set(void);
 void trace_trigger(const char *reason);
 void trace_write_now(const char *reason);
 
+/* For a client of the control socket: records until the end, and sends it what
+ * there is as often as it is told to go on; returns when to do so again, after
+ * so many nanoseconds, given what it has returned before (0 at first).  0;
+ * EBUSY: it is on already; ENOMEM. */
+int trace_serve_begin(struct trace_sink *sink);
+uint64_t trace_serve_go_on(uint64_t interval_ns);
+void trace_serve_end(void);
+
 /* OS threads of the recorder: for deadlock.c. */
 unsigned trace_os_threads(void);
 

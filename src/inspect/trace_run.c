@@ -3,6 +3,8 @@
  *
  *   streams   all that is recorded is written to a file, by an OS thread of
  *             the recorder's own, every 20 ms, or more often when much comes
+ *   serves    the same, for a client of the control socket, by the OS thread
+ *             that serves it
  *   keeps     it stays in the rings until something happens; then the last
  *             seconds are written, by that OS thread (trace_trigger), or by
  *             who has found it, for the process is about to end
@@ -44,7 +46,7 @@
 
 enum { FILES_MAX = 9, PATH_BYTES = 4096, HANDLER_TRIES = 200 };
 
-enum mode { OFF, STREAMS, KEEPS };
+enum mode { OFF, STREAMS, SERVES, KEEPS };
 
 struct file {
     struct trace_sink sink; /* first */
@@ -199,14 +201,14 @@ static bool comes_much(struct trace_reader *reader, const uint64_t *before)
 
 static uint64_t write_stream(uint64_t interval_ns)
 {
-    static uint64_t before[TRACE_RINGS_MAX];
+    static uint64_t before[TRACE_RINGS_MAX]; /* W */
     os_lock_acquire(&run.writing);
     memcpy(before, run.stream.next, sizeof before);
-    if (mode_now() == STREAMS)
+    if (mode_now() == STREAMS || mode_now() == SERVES)
         trace_write_events(&run.stream);
     bool much = comes_much(&run.stream, before);
     os_lock_release(&run.writing);
-    if (much)
+    if (much || interval_ns == 0)
         return INTERVAL_MIN_NS;
     return interval_ns * 2 < INTERVAL_MAX_NS ? interval_ns * 2
                                              : INTERVAL_MAX_NS;
@@ -252,7 +254,7 @@ static void signal_thread(void)
 
 unsigned trace_os_threads(void)
 {
-    return mode_now() != OFF && run.has_thread;
+    return mode_now() != OFF && run.has_thread; /* the socket's count there */
 }
 
 /* ---- What happens ------------------------------------------------------- */
@@ -308,9 +310,9 @@ static size_t places_of(size_t memory_bytes)
     return places;
 }
 
-static void begin_stream(void)
+static void begin_stream(struct trace_sink *sink)
 {
-    trace_reader_init(&run.stream, &run.file.sink, UINT64_MAX);
+    trace_reader_init(&run.stream, sink, UINT64_MAX);
     trace_write_header(&run.stream);
     trace_write_state(&run.stream);
 }
@@ -362,7 +364,7 @@ static int start_with(const vthread_trace_attr_t *attr)
     run.files = 0;
     bool streams = attr->path && attr->last_ns == 0;
     if (streams)
-        begin_stream();
+        begin_stream(&run.file.sink);
     set_mode(streams ? STREAMS : KEEPS);
     if (attr->path && (err = start_thread()) != 0) {
         trace_stop();
@@ -431,7 +433,7 @@ static bool complete_file(enum mode mode)
 static int stop(void)
 {
     enum mode mode = mode_now();
-    if (mode == OFF)
+    if (mode == OFF || mode == SERVES)
         return ESRCH;
     trace_stop();
     if (run.listens)
@@ -451,6 +453,42 @@ int vthread_trace_stop(void)
     os_lock_release(&run.control);
     return err;
 }
+
+/* ---- Clients ------------------------------------------------------------ */
+
+int trace_serve_begin(struct trace_sink *sink)
+{
+    os_lock_acquire(&run.control);
+    int err = mode_now() != OFF ? EBUSY
+                                : trace_begin(places_of(MEMORY_DEFAULT));
+    if (err == 0) {
+        run.pid = getpid();
+        run.begun = trace_ticks();
+        run.file = (struct file){.fd = -1};
+        begin_stream(sink);
+        set_mode(SERVES);
+    }
+    os_lock_release(&run.control);
+    return err;
+}
+
+uint64_t trace_serve_go_on(uint64_t interval_ns)
+{
+    return write_stream(interval_ns);
+}
+
+void trace_serve_end(void)
+{
+    os_lock_acquire(&run.control);
+    trace_stop();
+    os_lock_acquire(&run.writing);
+    end_stream(NULL);
+    set_mode(OFF);
+    os_lock_release(&run.writing);
+    os_lock_release(&run.control);
+}
+
+/* ---- When the program asks ---------------------------------------------- */
 
 int vthread_trace_write(const char *path, uint64_t last_ns)
 {
