@@ -89,6 +89,20 @@ cut_anywhere() {
 }
 claim "one that breaks off anywhere is shown as far as it goes" cut_anywhere
 
+# A process that runs already: a server that waits for a connection.
+VTHREAD_CONTROL=1 examples/echo 0 >"$work/log" 2>&1 &
+servers+=($!)
+await grep -q listening "$work/log"
+claim "a process that runs is recorded" \
+    "$tool" trace --for 20ms -o "$work/process" "${servers[0]}"
+claim "its file is right" decode "$work/process"
+claim "a thread that does nothing is there with what it waits for" \
+    shows "slice waits: descriptor: 1"
+claim "a second time works as well" \
+    "$tool" trace --for 20ms -o "$work/process" "${servers[0]}"
+claim "a process without the socket is told" \
+    same "$(status_of "$tool" trace -o "$work/x" $$)" 3
+
 # What happens, and what does not.
 claim "a program's status is the tool's" \
     same "$(status_of "$tool" trace -o "$work/x" examples/fan /nonexistent)" \

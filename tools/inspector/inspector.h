@@ -13,7 +13,7 @@
 
 typedef int command_fn(int argc, char **argv);
 
-command_fn cmd_pin, cmd_run, cmd_top;
+command_fn cmd_pin, cmd_run, cmd_top, cmd_trace;
 
 /* What scripts can rely on. */
 enum status {
@@ -25,9 +25,6 @@ enum status {
     STATUS_DIED = 4,   /* the target died half-way */
     STATUS_FAILED = 5, /* something of our own: no memory, a full disk */
 };
-
-/* The commands. */
-int cmd_trace(int argc, char **argv);
 
 /* Writes a line to standard error, the program's name before it. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -113,6 +113,8 @@ static bool take_clock(struct recording *r, const char *data, size_t bytes)
     if (bytes != sizeof clocks)
         return true;
     memcpy(clocks, data, sizeof clocks);
+    if (r->begin_ns == 0)
+        r->begin_ns = clocks[1].monotonic_ns;
     r->first = clocks[0];
     r->last = clocks[1];
     return true;
@@ -309,14 +311,14 @@ bool recording_next(struct recording *r, struct event *event)
 
 /* ---- As a whole --------------------------------------------------------- */
 
-/* From the first event to the last clock, or event. */
+/* From the first clock or event to the last. */
 static void find_span(struct recording *r)
 {
     struct event event;
     recording_rewind(r);
-    r->begin_ns = r->end_ns = r->last.monotonic_ns;
+    r->end_ns = r->last.monotonic_ns;
     for (bool is_first = true; recording_next(r, &event); is_first = false) {
-        if (is_first)
+        if (is_first && (r->begin_ns == 0 || event.ns < r->begin_ns))
             r->begin_ns = event.ns;
         if (event.ns > r->end_ns)
             r->end_ns = event.ns;

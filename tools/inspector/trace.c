@@ -15,10 +15,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "follow.h"
 #include "inspector.h"
 #include "perfetto.h"
 #include "recording.h"
 #include "symbols.h"
+#include "target.h"
 #include "timeline.h"
 
 #define FILES_MAX 9
@@ -26,6 +28,7 @@
 struct options {
     const char *output;
     unsigned long last_ms; /* 0: everything */
+    unsigned long for_ms;  /* 0: until it ends, or the tool is interrupted */
     unsigned long kb;      /* 0: as the library has it */
 };
 
@@ -34,6 +37,7 @@ static void print_help(void)
     printf(
         "usage: vthread trace [-o FILE] [--last TIME] [--memory KB]\n"
         "                     [--] PROGRAM [ARGUMENT...]\n"
+        "       vthread trace [-o FILE] [--for TIME] PID\n"
         "       vthread trace [-o FILE] RECORDING\n\n"
         "Records what the threads of a program do, and writes it for "
         "Perfetto\n"
@@ -44,10 +48,10 @@ static void print_help(void)
         "it\n"
         "                when a pinned wait lasts, on a deadlock or a crash\n"
         "  --memory KB   for each carrier (1024)\n\n"
-        "RECORDING is a file that a program has written with VTHREAD_TRACE "
-        "or\n"
-        "vthread_trace_start.  With PROGRAM the exit status is the "
-        "program's.\n");
+        "PID is a process with VTHREAD_CONTROL=1; it is recorded until the tool\n"
+        "is interrupted, or for TIME.  RECORDING is a file that a program has\n"
+        "written with VTHREAD_TRACE or vthread_trace_start.  With PROGRAM the\n"
+        "exit status is the program's.\n");
 }
 
 /* ---- From a recording to a file for Perfetto ---------------------------- */
@@ -75,11 +79,14 @@ static void tell(const struct recording *r, const char *output,
 static void name_process(const struct recording *r, char *name,
                          size_t size_bytes)
 {
-    char path[256] = "";
-    if (sscanf(r->maps, "%*s %*s %*s %*s %*s %255[^\n]", path) != 1
-        || path[0] != '/')
-        snprintf(path, sizeof path, "process %u", r->pid);
-    snprintf(name, size_bytes, "%s", symbols_base_name(path));
+    const char *path = strchr(r->maps, '/');
+    const char *end = path ? strchr(path, '\n') : NULL;
+    if (!end) {
+        snprintf(name, size_bytes, "process %u", r->pid);
+        return;
+    }
+    const char *slash = memrchr(path, '/', (size_t)(end - path));
+    snprintf(name, size_bytes, "%.*s", (int)(end - slash - 1), slash + 1);
 }
 
 static int write_perfetto(struct recording *r, FILE *file, const char *output)
@@ -176,7 +183,7 @@ static int run(char **program, const struct options *options,
 /* All that were written: RECORDING, RECORDING.2 ... */
 static int convert_all(const char *recording, const struct options *options)
 {
-    char from[PATH_MAX + 8], to[PATH_MAX + 8];
+    char from[PATH_MAX + 16], to[PATH_MAX + 16];
     int status = STATUS_FINE, found = 0;
     for (int i = 1; i <= FILES_MAX && status == STATUS_FINE; i++) {
         snprintf(from, sizeof from, i > 1 ? "%s.%d" : "%s", recording, i);
@@ -198,30 +205,47 @@ static int convert_all(const char *recording, const struct options *options)
                : status;
 }
 
+/* Beside the output, and absolute, for the program may go elsewhere. */
+static int name_recording(const struct options *options, char *name,
+                          size_t size_bytes)
+{
+    char here[PATH_MAX] = "";
+    if (options->output[0] != '/' && !getcwd(here, sizeof here)) {
+        complain("%s", strerror(errno));
+        return STATUS_FAILED;
+    }
+    int length = snprintf(name, size_bytes, "%s%s%s.%d.recording", here,
+                          *here ? "/" : "", options->output, getpid());
+    if (length < (int)size_bytes)
+        return STATUS_FINE;
+    complain("%s: %s", options->output, strerror(ENAMETOOLONG));
+    return STATUS_FAILED;
+}
+
+static int trace_process(const char *pid, const struct options *options)
+{
+    char recording[PATH_MAX];
+    struct target target;
+    int status = target_open(&target, "trace", pid);
+    if (status == STATUS_FINE)
+        status = name_recording(options, recording, sizeof recording);
+    if (status != STATUS_FINE)
+        return status;
+    status = follow(target.pid, recording, options->for_ms);
+    if (status == STATUS_FINE)
+        status = convert(recording, options->output);
+    unlink(recording);
+    return finish_output(status);
+}
+
 static int trace_program(char **program, const struct options *options)
 {
     char recording[PATH_MAX];
-    int length = snprintf(recording, sizeof recording, "%s%s.%d.recording",
-                          options->output[0] == '/' ? "" : "./",
-                          options->output, getpid());
-    if (length >= (int)sizeof recording) {
-        complain("%s: %s", options->output, strerror(ENAMETOOLONG));
-        return STATUS_FAILED;
-    }
-    char *absolute = NULL;
-    if (recording[0] != '/') {
-        char here[PATH_MAX];
-        if (!getcwd(here, sizeof here)
-            || asprintf(&absolute, "%s/%s", here, recording) < 0) {
-            complain("%s", strerror(errno));
-            return STATUS_FAILED;
-        }
-    }
-    int ended = run(program, options, absolute ? absolute : recording);
-    int status = ended < 0
-                     ? STATUS_FAILED
-                     : convert_all(absolute ? absolute : recording, options);
-    free(absolute);
+    int status = name_recording(options, recording, sizeof recording);
+    if (status != STATUS_FINE)
+        return status;
+    int ended = run(program, options, recording);
+    status = ended < 0 ? STATUS_FAILED : convert_all(recording, options);
     return finish_output(status == STATUS_FINE ? ended : status);
 }
 
@@ -246,7 +270,7 @@ static unsigned long to_kb(const char *text)
     return *end == '\0' && kb >= 4 && kb <= 1048576 ? kb : 0;
 }
 
-enum { LAST = 256, MEMORY };
+enum { LAST = 256, MEMORY, FOR };
 
 /* -1: go on. */
 static int read_option(int option, struct options *options)
@@ -261,6 +285,12 @@ static int read_option(int option, struct options *options)
                    ? -1
                    : complain_usage(
                        "trace", "--last %s: a time is 5s or 200ms", optarg);
+    case FOR:
+        options->for_ms = to_ms(optarg);
+        return options->for_ms > 0
+                   ? -1
+                   : complain_usage("trace", "--for %s: a time is 5s or 200ms",
+                                    optarg);
     case MEMORY:
         options->kb = to_kb(optarg);
         return options->kb > 0
@@ -275,9 +305,15 @@ static int read_option(int option, struct options *options)
     }
 }
 
+static bool is_number(const char *text)
+{
+    return *text && strspn(text, "0123456789") == strlen(text);
+}
+
 int cmd_trace(int argc, char **argv)
 {
     static const struct option names[] = {
+        {"for", required_argument, NULL, FOR},
         {"last", required_argument, NULL, LAST},
         {"memory", required_argument, NULL, MEMORY},
         {"help", no_argument, NULL, 'h'},
@@ -295,5 +331,7 @@ int cmd_trace(int argc, char **argv)
         return complain_usage("trace", "a program is missing, or a recording");
     if (optind + 1 == argc && recording_is(argv[optind]))
         return finish_output(convert(argv[optind], options.output));
+    if (optind + 1 == argc && is_number(argv[optind]))
+        return trace_process(argv[optind], &options);
     return trace_program(argv + optind, &options);
 }
