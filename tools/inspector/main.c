@@ -24,8 +24,8 @@ static const struct command commands[] = {
     {"pin", "Tell who waits while it is pinned, and whom it hurts", cmd_pin},
     {"run", "Run a program, and tell of its pins", cmd_run},
     {"top", "Show what a process does, live", cmd_top},
-    {"help", "Explain the tool, or one of its commands", help},
     {"trace", "Record what threads do, for Perfetto", cmd_trace},
+    {"help", "Explain the tool, or one of its commands", help},
     {"version", "Tell the version", version},
 };
 
