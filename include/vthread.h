@@ -22,7 +22,8 @@
  * Rules that hold for every function of the library:
  *
  * - The result is 0 or a positive errno value.  errno is neither set nor
- *   read.  A failed call changes nothing.
+ *   read.  A failed call changes nothing.  NULL for where a result is to
+ *   be stored is EINVAL, unless the function says that it may be NULL.
  * - Platform threads (those of pthread_create, and main) may call
  *   everything.  Where a virtual thread would park, a platform thread
  *   sleeps in the kernel.

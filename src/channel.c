@@ -74,6 +74,8 @@ int vthread_channel_create(vthread_channel_t **channel, size_t element_bytes,
     size_t size_bytes;
     struct vthread_channel *c;
     thread_refuse_child();
+    if (!channel)
+        return EINVAL;
     if (__builtin_mul_overflow(element_bytes, capacity, &size_bytes)
         || __builtin_add_overflow(size_bytes, sizeof *c, &size_bytes)
         || size_bytes > SIZE_MAX - CACHE_LINE

@@ -72,6 +72,8 @@ int vthread_getname(vthread_t thread, char *buffer, size_t size_bytes)
 {
     uint64_t word;
     int err = ERANGE;
+    if (!buffer)
+        return EINVAL;
     os_lock_acquire(&names);
     struct thread *t = thread_of_handle(thread, &word);
     struct thread_extra *extra = t ? thread_extra(t) : NULL;

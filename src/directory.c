@@ -31,6 +31,8 @@ _Static_assert(sizeof(struct dirent) == sizeof(struct dirent64)
 
 int vthread_opendir(const char *path, vthread_dir_t **dir)
 {
+    if (!dir)
+        return EINVAL;
     vthread_dir_t *created = memory_alloc(sizeof *created);
     if (!created)
         return ENOMEM;
@@ -52,6 +54,8 @@ static long fetch(void *arg)
 
 int vthread_readdir(vthread_dir_t *dir, const struct dirent **entry)
 {
+    if (!dir || !entry)
+        return EINVAL;
     *entry = NULL;
     if (dir->next == dir->size_bytes) {
         long size;
@@ -78,6 +82,8 @@ int vthread_dirfd(const vthread_dir_t *dir)
 
 int vthread_closedir(vthread_dir_t *dir)
 {
+    if (!dir)
+        return EINVAL;
     int err = vthread_close(dir->fd);
     memory_free(dir);
     return err;

@@ -8,6 +8,7 @@
  *
  * Not here: reading and writing (file_io.c), directories (directory.c).
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -55,6 +56,8 @@ int vthread_openat(int directory, const char *path, int flags, mode_t mode,
     struct file_call call = {
         .fd = directory, .path = path, .flags = flags, .mode = mode};
     long opened;
+    if (!fd)
+        return EINVAL;
     int err = in_place(BLOCKING_SHORT, VTHREAD_NEVER, make_open, &call,
                        &opened);
     if (err != 0)

@@ -28,6 +28,7 @@
 #include "descriptor.h"
 #include "in_place.h"
 #include "operation.h"
+#include "platform/system.h"
 #include "ring.h"
 
 /* ---- How far it has come ------------------------------------------------ */
@@ -74,10 +75,10 @@ static long attempt(void *arg)
 {
     struct file_io *io = arg;
     return io->writes
-               ? pwritev2(io->fd, io->next, io->next_count, io->offset,
-                          io->flags)
-               : preadv2(io->fd, io->next, io->next_count, io->offset,
-                         io->flags);
+               ? system_pwritev2(io->fd, io->next, io->next_count,
+                                 io->offset, io->flags)
+               : system_preadv2(io->fd, io->next, io->next_count,
+                                io->offset, io->flags);
 }
 
 /* Bytes, or minus an error number, as from all ways. */
@@ -163,8 +164,10 @@ int file_io_perform(struct file_io *io, size_t *done)
 /* The kernel looks at the sum, the addresses and, in the end, at count. */
 static int transfer(struct file_io *io, size_t *done)
 {
-    if (io->offset < 0 || io->count < 0)
+    if (io->offset < 0 || io->count < 0 || !done)
         return EINVAL;
+    if (!io->iov && io->count > 0)
+        return EFAULT;
     for (int i = 0; i < io->count; i++)
         io->left_bytes += io->iov[i].iov_len;
     return file_io_perform(io, done);

@@ -22,6 +22,8 @@
 /* Performs an operation whose result is a number of bytes. */
 static int transfer(struct operation *op, size_t *done)
 {
+    if (unlikely(!done))
+        return EINVAL;
     int err = operation_perform(op);
     if (err == 0)
         *done = (size_t)op->result;
@@ -239,6 +241,8 @@ receive_all(const struct operation *first, int flags, size_t *done)
     struct operation op;
     size_t n, sum = 0;
     int err;
+    if (!done)
+        return EINVAL;
     do {
         op = *first;
         op.data = (char *)first->data + sum;
@@ -439,6 +443,8 @@ int vthread_accept_until(int fd, struct sockaddr *address, socklen_t *length,
         .more = length,
         .deadline_ns = deadline_ns,
     };
+    if (!accepted)
+        return EINVAL;
     int err = operation_perform(&op);
     if (err == 0) {
         *accepted = (int)op.result;

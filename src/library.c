@@ -56,6 +56,8 @@ int vthread_dlopen(const char *path, int flags, void **handle, char *message,
                                 .flags = flags,
                                 .message = message,
                                 .size_bytes = size_bytes};
+    if (!handle)
+        return EINVAL;
     int err = perform(&call, make_open);
     if (err == 0)
         *handle = call.handle;
@@ -66,5 +68,7 @@ int vthread_dlclose(void *handle, char *message, size_t size_bytes)
 {
     struct library_call call = {
         .handle = handle, .message = message, .size_bytes = size_bytes};
+    if (!handle)
+        return EINVAL;
     return perform(&call, make_close);
 }

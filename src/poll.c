@@ -54,7 +54,7 @@ static ssize_t attempt_poll(struct operation *op)
 static bool has_one_direction(const struct pollfd *fds, nfds_t count,
                               enum direction *direction)
 {
-    if (count != 1 || fds->fd < 0)
+    if (count != 1 || !fds || fds->fd < 0)
         return false;
     bool reads = fds->events & (POLLIN | POLLRDNORM);
     bool writes = fds->events & (POLLOUT | POLLWRNORM | POLLWRBAND);
@@ -199,6 +199,8 @@ int vthread_poll_until(struct pollfd *fds, nfds_t count, unsigned *ready,
         .only_looks = true,
         .is_immediate = true,
     };
+    if (!ready)
+        return EINVAL;
     int err = operation_perform(&op);
     if (err == EAGAIN && !is_one) {
         err = poll_several(&op);

@@ -95,6 +95,8 @@ int vthread_getaddrinfo(const char *node, const char *service,
                         int *reason)
 {
     struct lookup l = {.node = node, .service = service, .hints = hints};
+    if (!list)
+        return EINVAL;
     bool is_numeric = !node || (hints && hints->ai_flags & AI_NUMERICHOST);
     int err = perform(&l, is_numeric, look_up, reason);
     if (err == 0)

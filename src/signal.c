@@ -348,6 +348,8 @@ int vthread_sigwait_until(const sigset_t *set, int *signal,
                           uint64_t deadline_ns)
 {
     uint64_t mask;
+    if (!signal)
+        return EINVAL;
     struct thread *self = thread_self();
     int err = descriptor_ensure_polled(self);
     if (err == 0)

@@ -27,6 +27,8 @@ enum {
     NESTED_MAX = 16, /* structs in structs */
 };
 
+static const char NO_PLACE[] = "there is no place for the signature";
+
 static struct vthread_signature *_Atomic buckets[BUCKETS]; /* A */
 static struct os_lock lock;
 
@@ -180,6 +182,8 @@ int vthread_signature_create(vthread_signature_t **signature,
     int err = check_types(result, fixed, count, arguments, error);
     if (err != 0)
         return err;
+    if (!signature)
+        return refuse(error, 0, NO_PLACE);
     struct vthread_signature *s =
         memory_alloc(sizeof *s + 2 * count * sizeof *arguments);
     if (!s)
@@ -481,6 +485,8 @@ int vthread_signature_parse(vthread_signature_t **signature,
     size_t length;
     if (!text)
         return refuse(error, 0, "there is no text");
+    if (!signature)
+        return refuse(error, 0, NO_PLACE);
     uint32_t hash = hash_of(text, &length);
     struct vthread_signature *s = find(hash, text);
     if (!s) {

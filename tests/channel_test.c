@@ -59,6 +59,7 @@ START_TEST(bad_arguments_are_refused)
     ck_assert_int_eq(vthread_channel_create(&c, SIZE_MAX / 2, 3), ENOMEM);
     ck_assert_int_eq(vthread_channel_create(&c, 1, SIZE_MAX), ENOMEM);
     ck_assert_ptr_eq(c, (void *)8);
+    ck_assert_int_eq(vthread_channel_create(NULL, 4, 1), EINVAL);
     ck_assert_int_eq(vthread_channel_destroy(NULL), 0);
     c = channel_of(4, 1);
     ck_assert_int_eq(vthread_channel_send(c, NULL), EINVAL);

@@ -100,6 +100,17 @@ START_TEST(what_is_no_directory_is_refused_and_one_removed_is_empty)
 }
 END_TEST
 
+START_TEST(a_result_without_a_place_is_refused)
+{
+    vthread_dir_t *dir;
+    ck_assert_int_eq(vthread_opendir("/", NULL), EINVAL);
+    ck_assert_int_eq(vthread_opendir("/", &dir), 0);
+    ck_assert_int_eq(vthread_readdir(dir, NULL), EINVAL);
+    ck_assert_int_eq(vthread_closedir(dir), 0);
+    ck_assert_int_eq(vthread_closedir(NULL), EINVAL);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("directory");
@@ -107,5 +118,6 @@ int main(void)
     tcase_add_test(cases, each_entry_is_seen_once);
     tcase_add_test(cases,
                    what_is_no_directory_is_refused_and_one_removed_is_empty);
+    tcase_add_test(cases, a_result_without_a_place_is_refused);
     return run_suite(suite);
 }

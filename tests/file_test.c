@@ -490,6 +490,26 @@ START_TEST(what_the_ring_lacks_is_done_without_and_passes)
 }
 END_TEST
 
+START_TEST(a_result_without_a_place_is_refused)
+{
+    int fd = temporary_file();
+    char text[4] = "abc";
+    struct iovec iov = {text, 4};
+    size_t n;
+    ck_assert_int_eq(vthread_pwrite(fd, text, 4, 0, NULL), EINVAL);
+    ck_assert_int_eq(vthread_pwritev(fd, &iov, 1, 0, NULL), EINVAL);
+    ck_assert_int_eq(vthread_pread(fd, text, 4, 0, &n), 0);
+    ck_assert_uint_eq(n, 0); /* nothing was written */
+    ck_assert_int_eq(vthread_pread(fd, text, 4, 0, NULL), EINVAL);
+    ck_assert_int_eq(vthread_preadv(fd, &iov, 1, 0, NULL), EINVAL);
+    ck_assert_int_eq(vthread_preadv(fd, NULL, 1, 0, &n), EFAULT);
+    ck_assert_int_eq(vthread_open("/dev/null", O_RDONLY, 0, NULL), EINVAL);
+    ck_assert_int_eq(
+        vthread_openat(AT_FDCWD, "/dev/null", O_RDONLY, 0, NULL), EINVAL);
+    vthread_close(fd);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("file");
@@ -515,5 +535,6 @@ int main(void)
                    reading_takes_no_memory_that_it_cannot_do_without);
     tcase_add_test(cases, out_of_descriptors_is_an_error_and_passes);
     tcase_add_test(cases, what_the_ring_lacks_is_done_without_and_passes);
+    tcase_add_test(cases, a_result_without_a_place_is_refused);
     return run_suite(suite);
 }

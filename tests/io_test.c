@@ -324,6 +324,40 @@ END_TEST
 
 /* ---- The suite ---------------------------------------------------------- */
 
+START_TEST(a_result_without_a_place_is_refused)
+{
+    struct pair pair = open_pair(UNIX_STREAM);
+    char text[4] = "abc";
+    struct iovec iov = {text, 4};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct pollfd entry = {.fd = pair.reader, .events = POLLIN};
+    unsigned ready;
+    size_t n;
+    ck_assert_int_eq(vthread_write(pair.writer, text, 4, NULL), EINVAL);
+    ck_assert_int_eq(vthread_send(pair.writer, text, 4, 0, NULL), EINVAL);
+    ck_assert_int_eq(vthread_writev(pair.writer, &iov, 1, NULL), EINVAL);
+    ck_assert_int_eq(vthread_sendmsg(pair.writer, &message, 0, NULL),
+                     EINVAL);
+    ck_assert_int_eq(vthread_poll_until(&entry, 1, &ready, 0), ETIMEDOUT);
+    ck_assert_int_eq(write(pair.writer, "abcd", 4), 4);
+    ck_assert_int_eq(vthread_read(pair.reader, text, 4, NULL), EINVAL);
+    ck_assert_int_eq(vthread_readv(pair.reader, &iov, 1, NULL), EINVAL);
+    ck_assert_int_eq(vthread_recv(pair.reader, text, 4, 0, NULL), EINVAL);
+    ck_assert_int_eq(
+        vthread_recv(pair.reader, text, 4, MSG_WAITALL, NULL), EINVAL);
+    ck_assert_int_eq(vthread_recvmsg(pair.reader, &message, 0, NULL),
+                     EINVAL);
+    ck_assert_int_eq(vthread_sendfile(pair.writer, 0, NULL, 1, NULL),
+                     EINVAL);
+    ck_assert_int_eq(vthread_accept(pair.reader, NULL, NULL, NULL), EINVAL);
+    ck_assert_int_eq(vthread_poll(&entry, 1, NULL), EINVAL);
+    ck_assert_int_eq(vthread_poll(NULL, 1, &ready), EFAULT);
+    ck_assert_int_eq(vthread_read(pair.reader, text, 4, &n), 0);
+    ck_assert_uint_eq(n, 4);
+    close_pair(pair);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("io");
@@ -355,5 +389,6 @@ int main(void)
     tcase_add_loop_test(cases,
                         no_byte_is_lost_between_events_interrupts_and_deadlines,
                         0, KINDS);
+    tcase_add_test(cases, a_result_without_a_place_is_refused);
     return run_suite(suite);
 }

@@ -56,11 +56,20 @@ START_TEST(a_failure_has_its_words)
 }
 END_TEST
 
+START_TEST(a_library_that_is_none_is_refused)
+{
+    ck_assert_int_eq(vthread_dlopen("libm.so.6", RTLD_NOW, NULL, NULL, 0),
+                     EINVAL);
+    ck_assert_int_eq(vthread_dlclose(NULL, NULL, 0), EINVAL);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("library");
     TCase *cases = new_case(suite, "library");
     tcase_add_test(cases, a_library_is_loaded_used_and_closed);
     tcase_add_test(cases, a_failure_has_its_words);
+    tcase_add_test(cases, a_library_that_is_none_is_refused);
     return run_suite(suite);
 }

@@ -328,6 +328,7 @@ static void *names(void *arg)
     ck_assert_int_eq(vthread_getname(self, name, 7), 0);
     strcpy(name, "untouched");
     ck_assert_int_eq(vthread_getname(self, name, 6), ERANGE);
+    ck_assert_int_eq(vthread_getname(self, NULL, 7), EINVAL);
     ck_assert_int_eq(vthread_getname(self, name, 0), ERANGE);
     ck_assert_str_eq(name, "untouched");
     ck_assert_int_eq(

@@ -91,6 +91,13 @@ START_TEST(failures_have_an_error_and_a_reason)
 }
 END_TEST
 
+START_TEST(a_result_without_a_place_is_refused)
+{
+    ck_assert_int_eq(
+        vthread_getaddrinfo("127.0.0.1", NULL, NULL, NULL, NULL), EINVAL);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("netdb");
@@ -98,5 +105,6 @@ int main(void)
     tcase_add_test(cases, names_and_numbers_are_resolved);
     tcase_add_test(cases, many_resolve_at_once_on_one_carrier);
     tcase_add_test(cases, failures_have_an_error_and_a_reason);
+    tcase_add_test(cases, a_result_without_a_place_is_refused);
     return run_suite(suite);
 }

@@ -290,6 +290,15 @@ START_TEST(scarcity_is_an_error_and_passes)
 }
 END_TEST
 
+START_TEST(a_result_without_a_place_is_refused)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    ck_assert_int_eq(vthread_sigwait_until(&set, NULL, 0), EINVAL);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("signal");
@@ -313,5 +322,6 @@ int main(void)
                    signals_are_given_back_with_the_handlers_there_were);
     tcase_add_test(cases, sets_that_nobody_can_wait_for_are_refused);
     tcase_add_test(cases, scarcity_is_an_error_and_passes);
+    tcase_add_test(cases, a_result_without_a_place_is_refused);
     return run_suite(suite);
 }

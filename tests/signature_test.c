@@ -414,6 +414,19 @@ START_TEST(without_memory_nothing_is_kept)
 }
 END_TEST
 
+START_TEST(a_result_without_a_place_is_refused)
+{
+    vthread_signature_error_t error = {0, NULL};
+    ck_assert_int_eq(vthread_signature_parse(NULL, "i(i)", &error), EINVAL);
+    ck_assert_ptr_nonnull(error.message);
+    error.message = NULL;
+    ck_assert_int_eq(vthread_signature_create(NULL, &ffi_type_sint, 0, 0,
+                                              NULL, &error),
+                     EINVAL);
+    ck_assert_ptr_nonnull(error.message);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("signature");
@@ -434,5 +447,6 @@ int main(void)
     tcase_add_test(cases, a_signature_of_types_is_like_one_of_a_text);
     tcase_add_test(cases, bad_types_are_refused);
     tcase_add_test(cases, without_memory_nothing_is_kept);
+    tcase_add_test(cases, a_result_without_a_place_is_refused);
     return run_suite(suite);
 }

@@ -81,12 +81,6 @@ static inline ssize_t system_sendmsg(int fd, const struct msghdr *message,
     return SYSTEM_CALL(sendmsg, fd, message, flags);
 }
 
-static inline ssize_t system_sendfile(int out_fd, int in_fd, off_t *offset,
-                                      size_t size_bytes)
-{
-    return SYSTEM_CALL(sendfile, out_fd, in_fd, offset, size_bytes);
-}
-
 static inline int system_accept4(int fd, struct sockaddr *address,
                                  socklen_t *length, int flags)
 {
@@ -145,6 +139,25 @@ int system_close(int fd);
 ssize_t system_recv(int fd, void *buffer, size_t size_bytes, int flags);
 ssize_t system_send(int fd, const void *buffer, size_t size_bytes,
                     int flags);
+
+/* No sanitizer stands in the place of these. */
+static inline ssize_t system_sendfile(int out_fd, int in_fd, off_t *offset,
+                                      size_t size_bytes)
+{
+    return syscall(SYS_sendfile, out_fd, in_fd, offset, size_bytes);
+}
+
+static inline ssize_t system_preadv2(int fd, const struct iovec *iov,
+                                     int count, off_t offset, int flags)
+{
+    return syscall(SYS_preadv2, fd, iov, count, offset, 0, flags);
+}
+
+static inline ssize_t system_pwritev2(int fd, const struct iovec *iov,
+                                      int count, off_t offset, int flags)
+{
+    return syscall(SYS_pwritev2, fd, iov, count, offset, 0, flags);
+}
 
 static inline int system_openat(int directory, const char *path, int flags,
                                 mode_t mode)
