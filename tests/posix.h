@@ -29,20 +29,6 @@
 /* The call fails with that errno, which is looked at right after it. */
 #define fails(error, call) (errno = 0, (call) == -1 && errno == (error))
 
-/* TSan stands before libc as well, around libvthread-posix.  What the library
- * does inside one of its interceptors it sees in part, and now and then it
- * reports a race between two that hold the same lock. */
-static inline int run_posix_suite(Suite *suite)
-{
-#if defined __SANITIZE_THREAD__
-    srunner_free(srunner_create(suite));
-    puts("not under TSan: it stands where libvthread-posix does");
-    return 77;
-#else
-    return run_suite(suite);
-#endif
-}
-
 /* ---- Threads ------------------------------------------------------------ */
 
 static inline vthread_t start(void *(*fn)(void *), void *arg)

@@ -43,6 +43,15 @@ static void *file_claims(void *arg)
     require(pwrite(fd, "abc", 3, 0) == 3);
     require(pwritev(fd, (struct iovec[]){{"de", 2}}, 1, 3) == 2);
     require(pread64(fd, got, 5, 0) == 5 && memcmp(got, "abcde", 5) == 0);
+    require(preadv2(fd, iov, 1, 1, 0) == 1000);
+    require(preadv2(fd, iov, 1, 1, RWF_NOWAIT) == 1000);
+    require(memcmp(got, "bcde", 4) == 0 && got[4] == bytes[5]);
+    require(lseek(fd, 2, SEEK_SET) == 2);
+    require(preadv2(fd, iov, 1, -1, 0) == 1000 && got[0] == 'c');
+    require(pwritev2(fd, (struct iovec[]){{"fg", 2}}, 1, 0, RWF_DSYNC) == 2);
+    require(lseek(fd, 2, SEEK_SET) == 2);
+    require(pwritev2(fd, (struct iovec[]){{"hi", 2}}, 1, -1, 0) == 2);
+    require(pread(fd, got, 5, 0) == 5 && memcmp(got, "fghie", 5) == 0);
     require(ftruncate(fd, 3) == 0);
     require(pread(fd, got, 9, 0) == 3);
     close(fd);
@@ -54,6 +63,52 @@ static void *file_claims(void *arg)
 START_TEST(files_are_read_and_written)
 {
     on_virtual(file_claims);
+}
+END_TEST
+
+static off_t size_of(int fd)
+{
+    struct stat status;
+    require(fstat(fd, &status) == 0);
+    return status.st_size;
+}
+
+static void *storage_claims(void *arg)
+{
+    char path[] = "/tmp/posix-call-XXXXXX", text[4];
+    int from = mkstemp(path), to = temporary_file();
+    off_t offset = 1;
+    (void)arg;
+    require(from >= 0 && write(from, "abcdef", 6) == 6);
+    require(sync_file_range(from, 0, 6, SYNC_FILE_RANGE_WRITE) == 0);
+    require(syncfs(from) == 0);
+    require(copy_file_range(from, &offset, to, NULL, 3, 0) == 3);
+    require(offset == 4 && lseek(to, 0, SEEK_CUR) == 3);
+    require(pread(to, text, 4, 0) == 3 && memcmp(text, "bcd", 3) == 0);
+    require(posix_fallocate(to, 0, 5000) == 0 && size_of(to) == 5000);
+    require(fallocate(to, 0, 0, 6000) == 0 && size_of(to) == 6000);
+    require(truncate(path, 2) == 0 && size_of(from) == 2);
+    int again = creat(path, 0600);
+    require(again >= 0 && size_of(from) == 0 && write(again, "x", 1) == 1);
+    require(fails(EBADF, read(again, text, 1)));
+    unlink(path);
+    close(again);
+    require(fails(ENOENT, truncate(path, 2)));
+    require(fails(ENOENT, creat("/nowhere/at/all", 0600)));
+    require(fails(EBADF, syncfs(-1)));
+    require(fails(EINVAL, sync_file_range(from, -1, 6, 0)));
+    require(fails(EINVAL, fallocate(to, 0, 0, 0)));
+    require(fails(EINVAL, copy_file_range(from, NULL, to, NULL, 1, 77)));
+    errno = 0;
+    require(posix_fallocate(-1, 0, 1) == EBADF && errno == 0);
+    close(from);
+    close(to);
+    return NULL;
+}
+
+START_TEST(files_are_made_sure_of_resized_and_copied)
+{
+    on_virtual(storage_claims);
 }
 END_TEST
 
@@ -418,6 +473,7 @@ int main(void)
     TCase *cases = new_case(suite, "posix_call");
     set_mode("VTHREAD_PARALLELISM", "2");
     tcase_add_test(cases, files_are_read_and_written);
+    tcase_add_test(cases, files_are_made_sure_of_resized_and_copied);
     tcase_add_test(cases, errors_of_files_are_libcs);
     tcase_add_test(cases, open_passes_the_mode_on);
     tcase_add_test(cases, a_pthread_mutex_may_be_held_across_a_file_call);
@@ -429,5 +485,5 @@ int main(void)
     tcase_add_test(cases, the_child_of_a_vfork_closes_nothing_of_ours);
     tcase_add_test(cases, the_names_of_fortify_source_wait_too);
     tcase_add_test(cases, they_end_the_process_at_an_overflow);
-    return run_posix_suite(suite);
+    return run_suite(suite);
 }

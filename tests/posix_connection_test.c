@@ -106,8 +106,10 @@ static void *accept_claims(void *arg)
     require(peer.sin_addr.s_addr == htonl(INADDR_LOOPBACK));
     require(fcntl(fd, F_GETFL) & O_NONBLOCK);
     require(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    require(fails(EINVAL, accept4(listener, NULL, NULL, O_APPEND)));
     set_nonblocking(listener);
     require(fails(EAGAIN, accept(listener, NULL, NULL)));
+    require(fails(EINVAL, accept4(listener, NULL, NULL, O_APPEND)));
     require(fails(EINVAL, accept(client, NULL, NULL)));
     require(fails(EBADF, accept(-1, NULL, NULL)));
     close(fd);
@@ -346,5 +348,5 @@ int main(void)
     tcase_add_test(cases, a_full_backlog_of_a_unix_socket_is_waited_for);
     tcase_add_test(cases, a_full_queue_of_datagrams_is_waited_for);
     tcase_add_test(cases, udp_sockets_work);
-    return run_posix_suite(suite);
+    return run_suite(suite);
 }

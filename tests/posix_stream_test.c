@@ -715,5 +715,5 @@ int main(void)
     tcase_add_test(cases, an_eventfd_is_waited_for);
     tcase_add_test(cases, nothing_the_end_and_errors_come_at_once);
     tcase_add_test(cases, platform_threads_call_libc);
-    return run_posix_suite(suite);
+    return run_suite(suite);
 }

@@ -18,22 +18,24 @@
  *
  * What it stands for, and what waits:
  *
- * - read, readv, write, writev; recv, recvfrom, recvmsg, send, sendto,
- *   sendmsg; accept, accept4, connect; poll, ppoll, select, pselect;
- *   epoll_wait, epoll_pwait, epoll_pwait2; sleep, usleep, nanosleep,
- *   clock_nanosleep, sched_yield; wait, waitpid, wait3, wait4, waitid: the
- *   thread parks.
- * - open, openat, read and write of files, pread, pwrite, preadv, pwritev,
- *   fsync, fdatasync, ftruncate; getaddrinfo, getnameinfo, gethostbyname and
- *   its kin: the OS thread makes the call, as in vthread_block; the carrier's
- *   other threads go on elsewhere.
+ * - read, readv, write, writev; recv, recvfrom, recvmsg, recvmmsg, send,
+ *   sendto, sendmsg, sendmmsg, sendfile; accept, accept4, connect; poll,
+ *   ppoll, select, pselect; epoll_wait, epoll_pwait, epoll_pwait2; sleep,
+ *   usleep, nanosleep, clock_nanosleep, sched_yield; wait, waitpid, wait3,
+ *   wait4, waitid: the thread parks.
+ * - open, openat, creat, read and write of files, pread, pwrite, preadv,
+ *   pwritev, preadv2, pwritev2, copy_file_range, fsync, fdatasync,
+ *   sync_file_range, syncfs, truncate, ftruncate, fallocate,
+ *   posix_fallocate; getaddrinfo, getnameinfo, gethostbyname and its kin:
+ *   the OS thread makes the call, as in vthread_block; the carrier's other
+ *   threads go on elsewhere.
  * - close: wakes every virtual thread that waits for the descriptor; they
  *   get EBADF.
  *
  * Under these names, their 64-bit ones and those of _FORTIFY_SOURCE.  What
  * libc calls inside itself is not seen: stdio, system, pclose block the OS
- * thread.  Nor are sendfile, sendmmsg, recvmmsg, and locks: flock, fcntl with
- * F_SETLKW, those of pthreads.
+ * thread.  Nor are splice, tee and vmsplice, stat and directories, message
+ * queues, and locks: flock, fcntl with F_SETLKW, those of pthreads.
  *
  * A thread that parks in one of these calls is bound to its carrier from
  * then on, as by vthread_bind.  It must be: the caller was compiled for
@@ -58,6 +60,10 @@
  *   each call that would park returns ECANCELED, and sleep what is left.
  *   Calls made in place are not cancelled.
  * - SO_RCVLOWAT is not heeded: a receive returns what there is.
+ * - An error after the first message of recvmmsg is told by the next call
+ *   only if it is still there then.
+ * - sendfile to a descriptor that blocks reads and writes, by way of 64 KiB
+ *   of memory: there is no other way to do it without waiting in the kernel.
  * - close on a platform thread, and dup2 to a number that is in use, do not
  *   wake those who wait for the descriptor.
  * - The signal masks of ppoll, pselect and epoll_pwait are not used: carriers

@@ -168,20 +168,28 @@ uint64_t sanitizer_sleep_limit(uint64_t deadline_ns)
     return until_ns < deadline_ns ? until_ns : deadline_ns;
 }
 
+/* As <sanitizer/linux_syscall_hooks.h> declares it, which gcc has not. */
+void __sanitizer_syscall_pre_impl_close(long fd);
+
+void sanitizer_closing(int fd)
+{
+    __sanitizer_syscall_pre_impl_close(fd);
+}
+
 void sanitizer_stack_init(struct sanitizer_stack *stack)
 {
-    stack->fiber = __tsan_create_fiber(0);
+    stack->fiber = stack->left = __tsan_create_fiber(0);
 }
 
 void sanitizer_stack_destroy(struct sanitizer_stack *stack)
 {
     __tsan_destroy_fiber(stack->fiber);
-    stack->fiber = NULL;
+    stack->fiber = stack->left = NULL;
 }
 
 void sanitizer_stack_init_native(struct sanitizer_stack *stack)
 {
-    stack->fiber = __tsan_get_current_fiber();
+    stack->fiber = stack->left = __tsan_get_current_fiber();
 }
 
 #elif defined HAVE_VALGRIND_MEMCHECK_H

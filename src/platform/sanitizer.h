@@ -71,6 +71,7 @@ struct sanitizer_stack {
 
 struct sanitizer_stack {
     void *fiber;
+    void *left; /* the fiber it was left on: that one, or a user's own */
 };
 
 #else
@@ -142,7 +143,9 @@ sanitizer_switch(struct sanitizer_stack *leaving,
     (void)leaving, (void)entering;
     (void)range_bottom, (void)range_size_bytes;
 #if defined __SANITIZE_THREAD__
-    __tsan_switch_to_fiber(entering->fiber, 0);
+    if (leaving)
+        leaving->left = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(entering->left, 0);
 #endif
 }
 
@@ -151,6 +154,17 @@ static inline void sanitizer_switched(struct sanitizer_stack *now)
     (void)now;
 }
 
+#endif
+
+/* The number is about to be closed by a system call that TSan does not see:
+ * the next file of that number is another. */
+#if defined __SANITIZE_THREAD__
+void sanitizer_closing(int fd);
+#else
+static inline void sanitizer_closing(int fd)
+{
+    (void)fd;
+}
 #endif
 
 /* Valgrind.  The requests are no-ops outside of it, but not free: they are

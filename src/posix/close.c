@@ -33,7 +33,7 @@ OWN int close(int fd)
     if (!own_concerns_us() || fd < 0 || is_vforked_child())
         return REAL(close)(fd);
     own_note_close(fd);
-    return own_result(vthread_close(fd));
+    return own_result(own_close(fd));
 }
 
 OWN_ALIAS(close) int __close(int fd);

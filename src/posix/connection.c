@@ -64,7 +64,8 @@ static ssize_t attempt_accept(struct transfer *t)
 OWN int accept4(int fd, struct sockaddr *address, socklen_t *length,
                 int flags)
 {
-    if (!own_concerns_us())
+    /* Others are an error, which is told without waiting. */
+    if (!own_concerns_us() || flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
         return REAL(accept4)(fd, address, length, flags);
     struct acceptance a = {
         .transfer = {

@@ -1,6 +1,7 @@
 /*
- * file.c - files: opening, reading and writing at a position, and making
- * sure of it.
+ * file.c - files: opening, reading and writing at a position.
+ *
+ * Not here: what is done to a file as a whole (storage.c).
  *
  * In place, for a library may hold a lock of its own meanwhile, and files
  * cannot be polled.  What the page cache has is read without the bracket.
@@ -19,7 +20,7 @@ _Static_assert(sizeof(off_t) == 8, "pread64 is pread");
 /* ---- Reading and writing ------------------------------------------------ */
 
 struct file_transfer {
-    int fd;
+    int fd, flags;
     const struct iovec *iov;
     int count;
     off_t offset;
@@ -29,22 +30,25 @@ struct file_transfer {
 static void *read_in_place(void *arg)
 {
     struct file_transfer *t = arg;
-    t->result = REAL(preadv)(t->fd, t->iov, t->count, t->offset);
+    t->result = REAL(preadv2)(t->fd, t->iov, t->count, t->offset, t->flags);
     return NULL;
 }
 
 static void *write_in_place(void *arg)
 {
     struct file_transfer *t = arg;
-    t->result = REAL(pwritev)(t->fd, t->iov, t->count, t->offset);
+    t->result = REAL(pwritev2)(t->fd, t->iov, t->count, t->offset, t->flags);
     return NULL;
 }
 
 static ssize_t transfer(void *(*fn)(void *), int fd, const struct iovec *iov,
-                        int count, off_t offset)
+                        int count, off_t offset, int flags)
 {
-    struct file_transfer t = {
-        .fd = fd, .iov = iov, .count = count, .offset = offset};
+    struct file_transfer t = {.fd = fd,
+                              .flags = flags,
+                              .iov = iov,
+                              .count = count,
+                              .offset = offset};
     own_block(fn, &t);
     return t.result;
 }
@@ -54,11 +58,11 @@ OWN ssize_t pread(int fd, void *buffer, size_t size_bytes, off_t offset)
     if (!own_concerns_us() || size_bytes == 0 || offset < 0)
         return REAL(pread)(fd, buffer, size_bytes, offset);
     struct iovec iov = {buffer, size_bytes};
-    ssize_t n = preadv2(fd, &iov, 1, offset, RWF_NOWAIT);
+    ssize_t n = REAL(preadv2)(fd, &iov, 1, offset, RWF_NOWAIT);
     /* Less may be the end of the file, or of what the cache has. */
     if (n == (ssize_t)size_bytes)
         return n;
-    return transfer(read_in_place, fd, &iov, 1, offset);
+    return transfer(read_in_place, fd, &iov, 1, offset, 0);
 }
 
 OWN ssize_t pwrite(int fd, const void *buffer, size_t size_bytes,
@@ -67,74 +71,42 @@ OWN ssize_t pwrite(int fd, const void *buffer, size_t size_bytes,
     if (!own_concerns_us())
         return REAL(pwrite)(fd, buffer, size_bytes, offset);
     struct iovec iov = {(void *)buffer, size_bytes};
-    return transfer(write_in_place, fd, &iov, 1, offset);
+    return transfer(write_in_place, fd, &iov, 1, offset, 0);
 }
 
 OWN ssize_t preadv(int fd, const struct iovec *iov, int count, off_t offset)
 {
     if (!own_concerns_us())
         return REAL(preadv)(fd, iov, count, offset);
-    return transfer(read_in_place, fd, iov, count, offset);
+    return transfer(read_in_place, fd, iov, count, offset, 0);
 }
 
 OWN ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 {
     if (!own_concerns_us())
         return REAL(pwritev)(fd, iov, count, offset);
-    return transfer(write_in_place, fd, iov, count, offset);
+    return transfer(write_in_place, fd, iov, count, offset, 0);
 }
 
-/* ---- Making sure -------------------------------------------------------- */
-
-struct file_call {
-    int fd;
-    off_t size;
-    int result;
-};
-
-static void *sync_in_place(void *arg)
+/* -1 is the file's own position, and the file may be a socket then. */
+OWN ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset,
+                    int flags)
 {
-    struct file_call *c = arg;
-    c->result = REAL(fsync)(c->fd);
-    return NULL;
+    if (!own_concerns_us() || flags & RWF_NOWAIT)
+        return REAL(preadv2)(fd, iov, count, offset, flags);
+    if (offset == -1 && flags == 0)
+        return readv(fd, iov, count);
+    return transfer(read_in_place, fd, iov, count, offset, flags);
 }
 
-static void *sync_data_in_place(void *arg)
+OWN ssize_t pwritev2(int fd, const struct iovec *iov, int count,
+                     off_t offset, int flags)
 {
-    struct file_call *c = arg;
-    c->result = REAL(fdatasync)(c->fd);
-    return NULL;
-}
-
-static void *truncate_in_place(void *arg)
-{
-    struct file_call *c = arg;
-    c->result = REAL(ftruncate)(c->fd, c->size);
-    return NULL;
-}
-
-static int call(void *(*fn)(void *), int fd, off_t size)
-{
-    struct file_call c = {.fd = fd, .size = size};
-    own_block(fn, &c);
-    return c.result;
-}
-
-OWN int fsync(int fd)
-{
-    return own_concerns_us() ? call(sync_in_place, fd, 0) : REAL(fsync)(fd);
-}
-
-OWN int fdatasync(int fd)
-{
-    return own_concerns_us() ? call(sync_data_in_place, fd, 0)
-                             : REAL(fdatasync)(fd);
-}
-
-OWN int ftruncate(int fd, off_t size)
-{
-    return own_concerns_us() ? call(truncate_in_place, fd, size)
-                             : REAL(ftruncate)(fd, size);
+    if (!own_concerns_us() || flags & RWF_NOWAIT)
+        return REAL(pwritev2)(fd, iov, count, offset, flags);
+    if (offset == -1 && flags == 0)
+        return writev(fd, iov, count);
+    return transfer(write_in_place, fd, iov, count, offset, flags);
 }
 
 /* ---- Opening ------------------------------------------------------------ */
@@ -182,6 +154,13 @@ OWN int openat(int directory, const char *path, int flags, ...)
                              : REAL(openat)(directory, path, flags, mode);
 }
 
+OWN int creat(const char *path, mode_t mode)
+{
+    return own_concerns_us()
+               ? open_at(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode)
+               : REAL(creat)(path, mode);
+}
+
 OWN_ALIAS(pread)
 ssize_t pread64(int fd, void *buffer, size_t size_bytes, off64_t offset);
 OWN_ALIAS(pread)
@@ -197,7 +176,13 @@ ssize_t preadv64(int fd, const struct iovec *iov, int count, off64_t offset);
 OWN_ALIAS(pwritev)
 ssize_t pwritev64(int fd, const struct iovec *iov, int count,
                   off64_t offset);
-OWN_ALIAS(ftruncate) int ftruncate64(int fd, off64_t size);
+OWN_ALIAS(preadv2)
+ssize_t preadv64v2(int fd, const struct iovec *iov, int count,
+                   off64_t offset, int flags);
+OWN_ALIAS(pwritev2)
+ssize_t pwritev64v2(int fd, const struct iovec *iov, int count,
+                    off64_t offset, int flags);
+OWN_ALIAS(creat) int creat64(const char *path, mode_t mode) __nonnull((1));
 OWN_ALIAS(open) int open64(const char *path, int flags, ...);
 OWN_ALIAS(openat) int openat64(int directory, const char *path, int flags,
                                ...);

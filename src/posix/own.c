@@ -2,13 +2,16 @@
  * own.c - time, waiting and blocking for all functions of libvthread-posix.
  *
  * Not here: what is waited for.
+ *
+ * Invariant: what may switch threads, or orders what they do, is called here
+ * alone, and on a detour.
  */
 #include "posix/own.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
 
+#include "posix/detour.h"
 #include "posix/real.h"
 
 enum { NAP_MIN_NS = 100 * 1000, NAP_MAX_NS = 10 * 1000 * 1000 };
@@ -67,25 +70,80 @@ uint64_t own_deadline_of(const struct timespec *timeout)
 /* It can fail on a platform thread only. */
 void own_bind(void)
 {
+    struct detour detour = detour_begin();
     vthread_bind();
+    detour_end(detour);
+}
+
+void own_yield(void)
+{
+    own_bind();
+    struct detour detour = detour_begin();
+    vthread_yield();
+    detour_end(detour);
+}
+
+static void put_back_interrupt(void)
+{
+    struct detour detour = detour_begin();
+    vthread_interrupt(vthread_self());
+    detour_end(detour);
+}
+
+ssize_t own_part(size_t sum, int err)
+{
+    if (sum == 0)
+        return own_result(err);
+    if (err == EINTR)
+        put_back_interrupt();
+    return (ssize_t)sum;
+}
+
+static bool was_interrupted(void)
+{
+    struct detour detour = detour_begin();
+    bool was = vthread_interrupted();
+    detour_end(detour);
+    return was;
 }
 
 /* A cancelled scope is seen by every look, an interrupt by one; the second
  * look may have taken an interrupt that came since. */
 int own_why_cancelled(void)
 {
-    if (!vthread_interrupted())
+    if (!was_interrupted())
         return EINTR;
-    if (vthread_interrupted())
+    if (was_interrupted())
         return ECANCELED;
-    vthread_interrupt(vthread_self());
+    put_back_interrupt();
     return EINTR;
 }
 
 int own_sleep_until(uint64_t deadline_ns)
 {
     own_bind();
-    return vthread_sleep_until(deadline_ns) == 0 ? 0 : own_why_cancelled();
+    struct detour detour = detour_begin();
+    int err = vthread_sleep_until(deadline_ns);
+    detour_end(detour);
+    return err == 0 ? 0 : own_why_cancelled();
+}
+
+int own_poll(struct pollfd *fds, nfds_t count, unsigned *ready,
+             uint64_t deadline_ns)
+{
+    own_bind();
+    struct detour detour = detour_begin();
+    int err = vthread_poll_until(fds, count, ready, deadline_ns);
+    detour_end(detour);
+    return err;
+}
+
+int own_close(int fd)
+{
+    struct detour detour = detour_begin();
+    int err = vthread_close(fd);
+    detour_end(detour);
+    return err;
 }
 
 /*
@@ -114,8 +172,7 @@ int own_wait(int fd, short events, uint64_t deadline_ns)
     struct pollfd entry = {.fd = fd, .events = events};
     unsigned ready;
     uint32_t before = own_closes(fd);
-    own_bind();
-    int err = vthread_poll_until(&entry, 1, &ready, deadline_ns);
+    int err = own_poll(&entry, 1, &ready, deadline_ns);
     /* Acquire, pairs with own_note_close: that comes before the close, and
      * so before whatever the close has told us. */
     if (own_closes(fd) != before)
@@ -149,7 +206,9 @@ static struct {
 bool own_guard(int fd, short events)
 {
     own_bind();
+    struct detour detour = detour_begin();
     vthread_mutex_lock(&guards[(unsigned)fd % GUARDS].mutex);
+    detour_end(detour);
     if (is_ready(fd, events))
         return true;
     own_guard_end(fd);
@@ -159,7 +218,9 @@ bool own_guard(int fd, short events)
 void own_guard_end(int fd)
 {
     int saved_errno = errno;
+    struct detour detour = detour_begin();
     vthread_mutex_unlock(&guards[(unsigned)fd % GUARDS].mutex);
+    detour_end(detour);
     errno = saved_errno;
 }
 
@@ -176,6 +237,7 @@ bool own_is_nonblocking(int fd)
 void own_block(void *(*fn)(void *), void *arg)
 {
     own_bind();
+    struct detour detour = detour_begin();
     bool is_disabled = vthread_cancel_disable() == 0;
     int err = vthread_block(fn, arg, NULL);
     if (err != 0)
@@ -183,5 +245,6 @@ void own_block(void *(*fn)(void *), void *arg)
     int saved_errno = errno;
     if (is_disabled)
         vthread_cancel_enable();
+    detour_end(detour);
     errno = saved_errno;
 }

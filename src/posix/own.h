@@ -17,6 +17,7 @@
 #define POSIX_OWN_H
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -67,6 +68,19 @@ uint64_t own_deadline_of(const struct timespec *timeout);
 
 /* To be called before any wait: the thread stays on this OS thread. */
 void own_bind(void);
+
+/* Lets others run. */
+void own_yield(void);
+
+/* As vthread_poll_until, and as vthread_close. */
+int own_poll(struct pollfd *fds, nfds_t count, unsigned *ready,
+             uint64_t deadline_ns);
+int own_close(int fd);
+
+/* What a transfer returns that has met an error: how much there was before
+ * it, and the error is left to the next call, as is an interrupt; or, if
+ * there was nothing, -1. */
+ssize_t own_part(size_t sum, int err);
 
 /* A wait has been told ECANCELED, and no descriptor was closed: EINTR for an
  * interrupt, which is over with this; ECANCELED if the thread's scope has

@@ -40,7 +40,7 @@ static int poll_noting(struct pollfd *fds, nfds_t count, uint32_t *before,
     unsigned ready;
     for (nfds_t i = 0; i < count; i++)
         before[i] = closes_of(&fds[i]);
-    int err = vthread_poll_until(fds, count, &ready, deadline_ns);
+    int err = own_poll(fds, count, &ready, deadline_ns);
     if (err == 0)
         return (int)ready;
     if (err == ETIMEDOUT)
@@ -70,7 +70,6 @@ static int poll_more(struct pollfd *fds, nfds_t count, uint64_t deadline_ns)
 int poll_until(struct pollfd *fds, nfds_t count, uint64_t deadline_ns)
 {
     uint32_t before[FEW];
-    own_bind();
     return count > FEW ? poll_more(fds, count, deadline_ns)
                        : poll_noting(fds, count, before, deadline_ns);
 }

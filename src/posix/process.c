@@ -72,7 +72,7 @@ static pid_t wait_for_child(struct child_wait *w)
     pid = ask_until(w, fd);
     int saved_errno = errno;
     if (fd >= 0)
-        vthread_close(fd);
+        own_close(fd);
     errno = saved_errno;
     return pid;
 }

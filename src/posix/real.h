@@ -15,9 +15,12 @@
     X(clock_nanosleep)                                                        \
     X(close)                                                                  \
     X(connect)                                                                \
+    X(copy_file_range)                                                        \
+    X(creat)                                                                  \
     X(epoll_pwait)                                                            \
     X(epoll_pwait2)                                                           \
     X(epoll_wait)                                                             \
+    X(fallocate)                                                              \
     X(fdatasync)                                                              \
     X(fsync)                                                                  \
     X(ftruncate)                                                              \
@@ -33,23 +36,32 @@
     X(open)                                                                   \
     X(openat)                                                                 \
     X(poll)                                                                   \
+    X(posix_fallocate)                                                        \
     X(ppoll)                                                                  \
     X(pread)                                                                  \
     X(preadv)                                                                 \
+    X(preadv2)                                                                \
     X(pselect)                                                                \
     X(pwrite)                                                                 \
     X(pwritev)                                                                \
+    X(pwritev2)                                                               \
     X(read)                                                                   \
     X(readv)                                                                  \
     X(recv)                                                                   \
     X(recvfrom)                                                               \
+    X(recvmmsg)                                                               \
     X(recvmsg)                                                                \
     X(sched_yield)                                                            \
     X(select)                                                                 \
     X(send)                                                                   \
+    X(sendfile)                                                               \
+    X(sendmmsg)                                                               \
     X(sendmsg)                                                                \
     X(sendto)                                                                 \
     X(sleep)                                                                  \
+    X(sync_file_range)                                                        \
+    X(syncfs)                                                                 \
+    X(truncate)                                                               \
     X(usleep)                                                                 \
     X(wait)                                                                   \
     X(wait3)                                                                  \

@@ -135,12 +135,9 @@ static int select_among(struct pollfd *fds, nfds_t count,
     return n == 0 ? 0 : store(fds, count, sets);
 }
 
-static int select_until(int limit, fd_set *const sets[SETS],
+static int select_below(int limit, fd_set *const sets[SETS],
                         uint64_t deadline_ns)
 {
-    if (limit < 0)
-        return own_result(EINVAL);
-    limit = clamp(limit);
     nfds_t count = count_asked(sets, limit);
     struct pollfd *fds = malloc((count + 1) * sizeof *fds);
     if (!fds)
@@ -151,6 +148,22 @@ static int select_until(int limit, fd_set *const sets[SETS],
     free(fds);
     errno = saved_errno;
     return result;
+}
+
+/* A number that is not open is an error, but not beyond the table: nobody
+ * looks there.  How long the table is costs too much to be asked first. */
+static int select_until(int limit, fd_set *const sets[SETS],
+                        uint64_t deadline_ns)
+{
+    if (limit < 0)
+        return own_result(EINVAL);
+    limit = clamp(limit);
+    int result = select_below(limit, sets, deadline_ns);
+    if (result >= 0 || errno != EBADF)
+        return result;
+    int entries = table_size();
+    return entries < limit ? select_below(entries, sets, deadline_ns)
+                           : own_result(EBADF);
 }
 
 /* EINVAL, or the time it will be then. */

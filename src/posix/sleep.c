@@ -91,8 +91,7 @@ OWN int sched_yield(void)
 {
     if (!own_concerns_us())
         return REAL(sched_yield)();
-    own_bind();
-    vthread_yield();
+    own_yield();
     return 0;
 }
 

@@ -12,16 +12,10 @@
 
 #include "posix/own.h"
 #include "posix/real.h"
+#include "posix/socket.h"
 #include "posix/transfer.h"
 
 /* ---- Receiving ---------------------------------------------------------- */
-
-/* Neither waits, whatever the socket is like: urgent data, the error
- * queue. */
-static bool never_waits(int flags)
-{
-    return flags & (MSG_DONTWAIT | MSG_OOB | MSG_ERRQUEUE);
-}
 
 /* Waiting for more while what is there stays where it is: nothing tells
  * when there is more. */
@@ -30,18 +24,10 @@ static bool peeks_for_all(int flags)
     return (flags & (MSG_PEEK | MSG_WAITALL)) == (MSG_PEEK | MSG_WAITALL);
 }
 
-static bool is_stream(int fd)
-{
-    int type = 0;
-    socklen_t size = sizeof type;
-    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0
-           && type == SOCK_STREAM;
-}
-
 /* Of other sockets one message is all. */
 static bool waits_for_all(int fd, int flags)
 {
-    return flags & MSG_WAITALL && !(flags & MSG_PEEK) && is_stream(fd);
+    return flags & MSG_WAITALL && !(flags & MSG_PEEK) && socket_is_stream(fd);
 }
 
 static ssize_t attempt_recv(struct transfer *t)
@@ -135,7 +121,7 @@ static ssize_t peek_for_buffer(int fd, void *buffer, size_t size_bytes,
 OWN ssize_t recvfrom(int fd, void *buffer, size_t size_bytes, int flags,
                      struct sockaddr *from, socklen_t *length)
 {
-    if (!own_concerns_us() || never_waits(flags))
+    if (!own_concerns_us() || socket_never_waits(flags))
         return REAL(recvfrom)(fd, buffer, size_bytes, flags, from, length);
     if (peeks_for_all(flags))
         return peek_for_buffer(fd, buffer, size_bytes, flags, from, length);
@@ -144,14 +130,14 @@ OWN ssize_t recvfrom(int fd, void *buffer, size_t size_bytes, int flags,
 
 OWN ssize_t recv(int fd, void *buffer, size_t size_bytes, int flags)
 {
-    if (!own_concerns_us() || never_waits(flags))
+    if (!own_concerns_us() || socket_never_waits(flags))
         return REAL(recv)(fd, buffer, size_bytes, flags);
     return recvfrom(fd, buffer, size_bytes, flags, NULL, NULL);
 }
 
 OWN ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-    if (!own_concerns_us() || never_waits(flags))
+    if (!own_concerns_us() || socket_never_waits(flags))
         return REAL(recvmsg)(fd, message, flags);
     if (peeks_for_all(flags))
         return peek_for_all(fd, message, flags);
@@ -168,13 +154,6 @@ OWN ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 }
 
 /* ---- Sending ------------------------------------------------------------ */
-
-/* A datagram socket that names its receiver hears nothing of room in a UNIX
- * socket's queue. */
-static bool names_unix(const struct sockaddr *to, socklen_t length)
-{
-    return to && length >= sizeof to->sa_family && to->sa_family == AF_UNIX;
-}
 
 static ssize_t attempt_send(struct transfer *t)
 {
@@ -212,7 +191,7 @@ OWN ssize_t sendto(int fd, const void *buffer, size_t size_bytes, int flags,
         .flags = flags,
         .events = POLLOUT,
         .wants_all = true,
-        .naps = names_unix(to, length),
+        .naps = socket_names_unix(to, length),
         .left = vector_of_buffer(buffer, size_bytes),
         .to = to,
         .to_length = length,
@@ -237,7 +216,7 @@ OWN ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
         .flags = flags,
         .events = POLLOUT,
         .wants_all = true,
-        .naps = names_unix(message->msg_name, message->msg_namelen),
+        .naps = socket_names_unix(message->msg_name, message->msg_namelen),
         .left = vector_of(message->msg_iov, message->msg_iovlen),
         .message = (struct msghdr *)message,
     };

@@ -80,8 +80,9 @@ static ssize_t attempt_without_waiting(struct transfer *t)
 {
     size_t count;
     const struct iovec *iov = vector_next(&t->left, &count);
-    return writes(t) ? pwritev2(t->fd, iov, (int)count, -1, RWF_NOWAIT)
-                     : preadv2(t->fd, iov, (int)count, -1, RWF_NOWAIT);
+    return writes(t)
+               ? REAL(pwritev2)(t->fd, iov, (int)count, -1, RWF_NOWAIT)
+               : REAL(preadv2)(t->fd, iov, (int)count, -1, RWF_NOWAIT);
 }
 
 /* What the page cache has is read at once; `wants_all` sees to the rest. */

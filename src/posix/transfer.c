@@ -61,17 +61,6 @@ static bool advance(struct vector *left, size_t n)
     }
 }
 
-/* What has been transferred is told, and the error is left to the next
- * call; so is an interrupt. */
-static ssize_t end(size_t sum, int err)
-{
-    if (sum == 0)
-        return own_result(err);
-    if (err == EINTR)
-        vthread_interrupt(vthread_self());
-    return (ssize_t)sum;
-}
-
 ssize_t transfer_perform(struct transfer *t)
 {
     size_t sum = 0;
@@ -85,6 +74,6 @@ ssize_t transfer_perform(struct transfer *t)
         if (err == EAGAIN)
             err = wait_for_turn(t);
         if (err != 0)
-            return end(sum, err);
+            return own_part(sum, err);
     }
 }
