@@ -249,10 +249,23 @@ bool mount_settle(struct continuation *c)
     return true;
 }
 
+__attribute__((noinline, cold)) uintptr_t
+mount_yield_handling(struct continuation *c, uintptr_t value)
+{
+    struct exceptions handled
+        = exceptions_take(mount_point_self()->exceptions);
+    value = continuation_yield(c, value);
+    /* Asked anew: it may be another OS thread's. */
+    exceptions_put(mount_point_self()->exceptions, &handled);
+    return value;
+}
+
 _Noreturn void continuation_end(struct continuation *c, uintptr_t value)
 {
     struct mount_point *mp = mount_point_self();
     struct continuation *runner = c->link;
+    /* Its frames are dropped, and with them what they handled. */
+    exceptions_take(mp->exceptions);
     c->link = mp->current;
     c->state = CONTINUATION_DONE;
     mp->current = runner;
@@ -314,6 +327,7 @@ void continuation_thread_enter(void)
     if (mp->is_entered)
         return;
     mp->is_entered = true;
+    mp->exceptions = exceptions_self();
     sanitizer_stack_init_native(&mp->native);
 }
 

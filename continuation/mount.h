@@ -27,6 +27,7 @@
 #define CONTINUATION_MOUNT_H
 
 #include "continuation/continuation.h"
+#include "continuation/exceptions.h"
 #include "continuation/switch.h"
 #include "continuation/watch.h"
 #include "platform/probe.h"
@@ -37,6 +38,7 @@ struct mount_point {
     struct continuation *current; /* innermost running, or NULL */
     void *native_sp;              /* of the stack that ran the outermost */
     struct sanitizer_stack native;
+    struct exceptions *exceptions; /* of C++; NULL: there is no C++ */
     bool is_entered;
     struct continuation_counts counts;
 };
@@ -55,6 +57,9 @@ enum run_status mount_enter(struct continuation *c,
 /* All but: it has yielded, on an own home that is not hidden.  False: it
  * could not be unmounted. */
 bool mount_settle(struct continuation *c);
+
+/* continuation_yield while exceptions are handled. */
+uintptr_t mount_yield_handling(struct continuation *c, uintptr_t value);
 
 /* ---- Switching ---------------------------------------------------------- */
 
@@ -156,6 +161,8 @@ __attribute__((always_inline)) static inline uintptr_t
 continuation_yield(struct continuation *c, uintptr_t value)
 {
     struct mount_point *mp = mount_point_self();
+    if (unlikely(exceptions_any(mp->exceptions)))
+        return mount_yield_handling(c, value);
     struct continuation *inner = mp->current;
     struct continuation *runner = c->link;
     c->link = inner;

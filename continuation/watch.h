@@ -20,7 +20,6 @@ enum watch_kind {
     WATCH_TRACE,
     WATCH_GC,
     WATCH_EMBED,
-    WATCH_EXCEPTIONS,
     WATCH_KINDS,
 };
 

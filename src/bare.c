@@ -194,6 +194,9 @@ static int run(struct vthread_continuation *c, int told)
         return EPERM;
     }
     uintptr_t value = (uintptr_t)told;
+    /* What the caller handles is no business of c's. */
+    struct exceptions handled
+        = exceptions_take(mount_point_self()->exceptions);
     enum run_status status = continuation_run(mount_point_self(),
                                               &c->continuation, NULL, &value);
     while (status == RUN_UNSETTLED) {
@@ -202,6 +205,7 @@ static int run(struct vthread_continuation *c, int told)
         status = continuation_resume(mount_point_self(), &c->continuation,
                                      &value);
     }
+    exceptions_put(mount_point_self()->exceptions, &handled);
     leave(c);
     switch (status) {
     case RUN_BUSY:

@@ -6,7 +6,8 @@
 #
 # For g++ and clang++, whichever is here, from C++11 to C++20: each public
 # header by itself compiles without a warning, and cxx_program.cpp does,
-# links with the library, and does what it says.
+# links with the library, and does what it says; exceptions stay with the
+# threads that handle them.
 #
 # One line for each claim; exits with 1 if one fails, 77 (skipped) without a
 # compiler.
@@ -51,12 +52,24 @@ headers_compile()
     return $status
 }
 
+build() { # PROGRAM
+    compile -O2 -o "$work/program" "$top/$1" "$archive" $private \
+        ${FFI_LIBS:-} -pthread
+}
+
 program_runs()
 {
-    compile -O2 -o "$work/program" "$top/tests/cxx_program.cpp" "$archive" \
-        $private ${FFI_LIBS:-} -pthread || return
+    build tests/cxx_program.cpp || return
     same $'hello, thread\nscope: 5\nchannel: 10' \
         "$(timeout 60 "$work/program" 2>&1)"
+}
+
+# handles FREEZE OWN_LIMIT: of the program that has been built.
+handles()
+{
+    same "caught: 67201" "$(VTHREAD_FREEZE=$1 VTHREAD_OWN_LIMIT=$2 \
+        VTHREAD_PARALLELISM=8 VTHREAD_MIGRATE=always \
+        timeout 120 "$work/program" 2>&1)"
 }
 
 for compiler in "${compilers[@]}"; do
@@ -64,6 +77,13 @@ for compiler in "${compilers[@]}"; do
         mode="$compiler, $standard"
         claim "a program compiles, links and runs" program_runs
     done
+    claim "a program that throws compiles and links" \
+        build tests/cxx_exceptions.cpp
+    claim "exceptions are handled across parks and carriers" \
+        handles lazy 1024
+    claim "also where frames are copied" handles lazy 0
+    claim "also where they are copied at each park" handles eager 0
+    claim "also in guard mode" handles guard 1024
     # The standards differ in little that a header of C has.
     for standard in c++11 c++20; do
         mode="$compiler, $standard"

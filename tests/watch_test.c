@@ -70,13 +70,13 @@ START_TEST(several_are_told_in_order_and_in_reverse)
 {
     cont *c = make(scope_a, yields_twice, NULL);
     watch_begin(WATCH_TRACE, &around);
-    watch_begin(WATCH_EXCEPTIONS, &counting);
+    watch_begin(WATCH_GC, &counting);
     ck_assert_int_eq(run(c), 0);
     ck_assert_str_eq(trail, "<m1u>");
     watch_end(WATCH_TRACE);
     ck_assert_int_eq(run(c), 0);
     ck_assert_str_eq(trail, "<m1u>m2u");
-    watch_end(WATCH_EXCEPTIONS);
+    watch_end(WATCH_GC);
     ck_assert_int_eq(run(c), 0);
     ck_assert_str_eq(trail, "<m1u>m2u3");
     ck_assert(!watch_any());
