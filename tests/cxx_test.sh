@@ -7,7 +7,7 @@
 # For g++ and clang++, whichever is here, from C++11 to C++20: each public
 # header by itself compiles without a warning, and cxx_program.cpp does,
 # links with the library, and does what it says; exceptions stay with the
-# threads that handle them.
+# threads that handle them; examples/vthread.hpp works.
 #
 # One line for each claim; exits with 1 if one fails, 77 (skipped) without a
 # compiler.
@@ -43,10 +43,11 @@ compile() { # ARGUMENT...
 headers_compile()
 {
     local header status=0
-    for header in "$top"/include/vthread.h "$top"/include/vthread/*.h; do
+    for header in "$top"/include/vthread.h "$top"/include/vthread/*.h \
+        "$top"/examples/vthread.hpp; do
         # It needs libffi, which may be missing.
         [[ $header != */call.h || ${FFI_LIBS:-} ]] || continue
-        echo "#include <${header#"$top/include/"}>" >"$work/header.cpp"
+        echo "#include \"$header\"" >"$work/header.cpp"
         compile -fsyntax-only "$work/header.cpp" || status=1
     done
     return $status
@@ -64,12 +65,31 @@ program_runs()
         "$(timeout 60 "$work/program" 2>&1)"
 }
 
-# handles FREEZE OWN_LIMIT: of the program that has been built.
+words_runs()
+{
+    build examples/words.cpp || return
+    cd "$top" || return
+    LC_ALL=C same "$(cat LICENSE doc/rules.md | tr -s ' \t' '\n\n' | grep . |
+        sort | uniq -c | sort -k1,1rn -k2,2 | head -5 | sed 's/^ *//')" \
+        "$("$work/program" LICENSE doc/rules.md /nowhere 2>"$work/errors")" &&
+        same "words: /nowhere cannot be read" "$(cat "$work/errors")"
+}
+
+wrapped_runs()
+{
+    build tests/cxx_wrapped.cpp || return
+    same "all so" "$(timeout 60 "$work/program" 2>&1)" &&
+        same "all so" "$(VTHREAD_FREEZE=eager VTHREAD_MIGRATE=always \
+            VTHREAD_PARALLELISM=8 timeout 60 "$work/program" 2>&1)"
+}
+
+# handles FREEZE OWN_LIMIT: of the program that has been built.  Its threads
+# that exit in a catch block leave the exception behind.
 handles()
 {
     same "caught: 67201" "$(VTHREAD_FREEZE=$1 VTHREAD_OWN_LIMIT=$2 \
         VTHREAD_PARALLELISM=8 VTHREAD_MIGRATE=always \
-        timeout 120 "$work/program" 2>&1)"
+        ASAN_OPTIONS=detect_leaks=0 timeout 120 "$work/program" 2>&1)"
 }
 
 for compiler in "${compilers[@]}"; do
@@ -87,6 +107,8 @@ for compiler in "${compilers[@]}"; do
     # The standards differ in little that a header of C has.
     for standard in c++11 c++20; do
         mode="$compiler, $standard"
+        claim "the example counts words" words_runs
+        claim "vthread.hpp does what it says" wrapped_runs
         claim "each header compiles by itself" headers_compile
     done
 done
