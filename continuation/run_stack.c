@@ -62,12 +62,19 @@ struct region {
 static struct region own, common;
 static _Atomic uint32_t common_cursor;
 
+/* A stack larger than a slot.  Its record is kept. */
+struct large_stack {
+    struct run_stack stack;        /* first; `next`: all of them */
+    struct large_stack *next_free; /* L: while it is nobody's */
+};
+
 static struct {
     struct os_lock lock;
     struct run_stack *free;  /* L */
     _Atomic uint32_t out;    /* L; A: read as a hint */
     uint32_t limit;          /* I */
     struct run_stack *_Atomic large; /* L, A: newest first, never unlinked */
+    struct large_stack *large_free;  /* L: of these, who are nobody's */
 } pool;
 
 /* The own homes that a carrier keeps at hand. */
@@ -206,35 +213,46 @@ static void give_to_pool(struct run_stack *stack)
     os_lock_release(&pool.lock);
 }
 
+static bool fits(const struct run_stack *stack, size_t stack_size_bytes)
+{
+    size_t size = (size_t)(stack->top - stack->bottom);
+    return size >= stack_size_bytes && size <= 2 * stack_size_bytes;
+}
+
+/* One that was given back.  In the usual case all are of one size, and the
+ * first fits. */
+static struct run_stack *take_large_free(size_t stack_size_bytes)
+{
+    os_lock_acquire(&pool.lock);
+    struct large_stack **link = &pool.large_free;
+    while (*link && !fits(&(*link)->stack, stack_size_bytes))
+        link = &(*link)->next_free;
+    struct large_stack *large = *link;
+    if (large)
+        *link = large->next_free;
+    os_lock_release(&pool.lock);
+    return large ? &large->stack : NULL;
+}
+
 /* A stack larger than a slot: a mapping of its own, and a record that is
  * kept, for run_stack_of_address, and used again for the same size. */
 static struct run_stack *take_large(size_t stack_size_bytes)
 {
     size_t size = stack_size_bytes + 2 * PAGE_SIZE_BYTES;
-    os_lock_acquire(&pool.lock);
-    struct run_stack *stack = pool.large;
-    /* Acquires what the last user did there; pairs with give_large. */
-    while (stack
-           && (atomic_load_explicit(&stack->shares, memory_order_acquire) != 0
-               || (size_t)(stack->top - stack->bottom) < stack_size_bytes
-               || (size_t)(stack->top - stack->bottom)
-                      > 2 * stack_size_bytes))
-        stack = stack->next;
-    if (stack)
-        atomic_store_explicit(&stack->shares, 1, memory_order_relaxed);
-    os_lock_release(&pool.lock);
+    struct run_stack *stack = take_large_free(stack_size_bytes);
     if (stack)
         return stack;
 
-    stack = memory_alloc_plain(CACHE_LINE, sizeof *stack);
-    char *start = stack ? memory_reserve(size) : NULL;
+    struct large_stack *large = memory_alloc_plain(CACHE_LINE, sizeof *large);
+    char *start = large ? memory_reserve(size) : NULL;
     if (!start || memory_commit(start, size) != 0
         || memory_guard(start, PAGE_SIZE_BYTES) != 0) {
         if (start)
             memory_release(start, size);
-        memory_free(stack);
+        memory_free(large);
         return NULL;
     }
+    stack = &large->stack;
     *stack = (struct run_stack){.shares = 1, .is_large = true};
     lay_out(stack, start, size, 0);
     os_lock_acquire(&pool.lock);
@@ -246,10 +264,13 @@ static struct run_stack *take_large(size_t stack_size_bytes)
 
 static void give_large(struct run_stack *stack)
 {
+    struct large_stack *large = (struct large_stack *)stack;
     memory_discard(stack->bottom,
                    run_stack_size(stack) & ~(PAGE_SIZE_BYTES - 1));
-    /* Releases the record to the next take_large. */
-    atomic_store_explicit(&stack->shares, 0, memory_order_release);
+    os_lock_acquire(&pool.lock);
+    large->next_free = pool.large_free;
+    pool.large_free = large;
+    os_lock_release(&pool.lock);
 }
 
 bool run_stack_own_available(void)
