@@ -4,7 +4,8 @@
  * Such an object is on the heap and counts its references: one for each
  * userdata, for each parcel that it is in, and for each call that uses it
  * while the turn is given up.  A userdata is a pointer to it, NULL once it was
- * collected.
+ * collected.  A channel that waits in itself to be received, and that nobody
+ * else has, is never freed.
  */
 #include "module.h"
 

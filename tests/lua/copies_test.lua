@@ -179,7 +179,7 @@ claim("what is left in a channel that copies is released", function()
         local channel = vthread.channel(4, "copy")
         channel:send(vthread.channel(1, "copy"))
         channel:send {vthread.channel(0, "copy"), "x", print, string}
-        channel:send(function() return channel end)
+        channel:send(function() return string end)
     end
     collectgarbage()
     collectgarbage()
