@@ -26,7 +26,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 vlua=$(realpath "${top_builddir:-.}/examples/lua/vlua")
 debian=/usr/share/gocode/src/github.com/yuin/gopher-lua/_lua5.1-tests
 files=${LUA_TESTS:-$debian}
-[ -x "$vlua" ] || { echo "# no examples/lua/vlua: configure says why"; exit 77; }
+[ -x "$vlua" ] || { echo "# no examples/lua/vlua here"; exit 77; }
 command -v lua5.4 >/dev/null || { echo "# no lua5.4 here"; exit 77; }
 [ -f "$files/sort.lua" ] || { echo "# no files: LUA_TESTS or the Debian \
 package golang-github-yuin-gopher-lua-dev"; exit 77; }

@@ -8,8 +8,8 @@
  * The signature is as vthread/call.h says.  While a function runs others take
  * over: the turn is given up, and the carrier's work is handed on when the
  * call lasts.  "critical" as the last argument of foreign says that a function
- * is over at once; "blocking" that it never is; "detached" that its caller may
- * be cancelled meanwhile.
+ * is over at once; "blocking" that it never is.  A call is not cancelled: were
+ * it abandoned, it would go on with memory of Lua that is collected.
  *
  * A call returns the result and errno.  Strings and buffers (vthread.buffer)
  * go by address; nil is NULL.
@@ -209,7 +209,7 @@ static void *load(lua_State *L, const char *path)
 static int make_foreign(lua_State *L)
 {
     static const char *const policies[] = {"auto", "critical", "blocking",
-                                           "detached", NULL};
+                                           NULL};
     const char *path = luaL_optstring(L, 1, NULL);
     const char *name = luaL_checkstring(L, 2);
     const char *signature = luaL_checkstring(L, 3);

@@ -54,7 +54,7 @@ static char *copy_message(lua_State *L)
 /* Runs the parcel in a new state; returns the status. */
 static int run_state(struct isolate *isolate, char **report)
 {
-    lua_State *L = luaL_newstate();
+    lua_State *L = memory_new_state();
     int status = LUA_ERRMEM;
 
     if (L == NULL)
@@ -69,7 +69,7 @@ static int run_state(struct isolate *isolate, char **report)
     if (status != LUA_OK)
         *report = copy_message(L);
     vm_end(vm_open(L));
-    lua_close(L);
+    memory_close_state(L);
     return status;
 }
 

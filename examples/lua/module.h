@@ -63,6 +63,12 @@ bool vm_end(struct vm *vm);
 
 void vm_release(struct vm *vm);
 
+/* ---- memory.c: states that we make --------------------------------------- */
+
+/* As luaL_newstate and lua_close, with memory that needs no lock. */
+lua_State *memory_new_state(void);
+void memory_close_state(lua_State *L);
+
 /* ---- slice.c: turns for those who wait, while a script computes --------- */
 
 /* At the first call of all. */

@@ -52,6 +52,15 @@ __attribute__((noinline)) lua_State *slice_running(void)
     return running.lua;
 }
 
+/* A coroutine begins or ends; returns where Lua was. */
+static __attribute__((noinline)) lua_State *change(lua_State *L)
+{
+    lua_State *before = running.lua;
+
+    running.lua = L;
+    return before;
+}
+
 static __attribute__((noinline)) struct vm *running_vm(void)
 {
     return running.vm;
@@ -131,11 +140,9 @@ static int run(lua_State *L, lua_State *co, int arguments)
         return -1;
     }
     lua_xmove(L, co, arguments);
-    struct vm *vm = running_vm();
-    lua_State *from = slice_running();
-    slice_set_running(vm, co);
+    lua_State *from = change(co);
     int status = lua_resume(co, L, arguments, &values);
-    slice_set_running(vm, from);
+    change(from);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
         return -1;

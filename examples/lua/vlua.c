@@ -94,7 +94,7 @@ static void *run(void *state)
         complain(message == NULL ? "an error without a message" : message);
     }
     if (end_threads(L, is_fine))
-        lua_close(L);
+        memory_close_state(L);
     return is_fine ? L : NULL;
 }
 
@@ -122,7 +122,7 @@ int main(int argc, char **argv)
         return 2;
     }
     raise_limit();
-    lua_State *L = luaL_newstate();
+    lua_State *L = memory_new_state();
     int err = L == NULL ? 0 : vthread_create(&thread, &attr, run, L);
     if (L == NULL || err != 0) {
         complain(L == NULL ? "out of memory" : strerror(err));

@@ -36,25 +36,19 @@ claim("errno is the second result", function()
 end)
 
 claim("while a call lasts other threads run, by every policy", function()
-    for _, policy in ipairs {"auto", "blocking", "detached"} do
+    for _, policy in ipairs {"auto", "blocking"} do
         local ends = vthread.buffer(8)
         vthread.call(nil, "pipe", "i(p)", ends)
         local reader, writer = ("i4i4"):unpack(ends:string())
-        local read = vthread.foreign(nil, "read", policy == "detached"
-            and "t(ilz)" or "t(ipz)", policy)
-        -- A detached call must not get an address of the caller's stack; the
-        -- heap is any other address, which a malloc gives.
+        local read = vthread.foreign(nil, "read", "t(ipz)", policy)
         local memory = vthread.buffer(8)
-        local thread
-        if policy == "detached" then
-            local usleep = vthread.foreign(nil, "usleep", "i(I)", policy)
-            thread = vthread.spawn(function() return 1, usleep(10) end)
-        else
-            thread = vthread.spawn(function() return read(reader, memory, 1) end)
-        end
+        local thread = vthread.spawn(function()
+            return read(reader, memory, 1)
+        end)
         for _ = 1, 10 do vthread.yield() end
         vthread.call(nil, "write", "t(isz)", writer, "x", 1)
         same(1, (thread:join()))
+        same("x", memory:string(1))
         vthread.call(nil, "close", "i(i)", reader)
         vthread.call(nil, "close", "i(i)", writer)
     end
@@ -89,6 +83,7 @@ claim("bad arguments", function()
     fails("cannot open shared object", vthread.foreign, "libnone.so.9", "x",
         "v()")
     fails("invalid option", vthread.foreign, nil, "abs", "i(i)", "soon")
+    fails("invalid option", vthread.foreign, nil, "abs", "i(i)", "detached")
     fails("no size", vthread.buffer, 0)
     fails("not so many bytes", function() vthread.buffer(4):string(5) end)
     fails("value expected", vthread.call, nil, "abs")

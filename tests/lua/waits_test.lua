@@ -33,7 +33,10 @@ places["a comparator of sort"] = function(wait)
     for i = 1, 20 do same(i - 1, t[i]) end
 end
 places["a callback of gsub"] = function(wait)
-    same("<a><b>", (("ab"):gsub(".", function(c) wait() return "<" .. c .. ">" end)))
+    same("<a><b>", (("ab"):gsub(".", function(c)
+        wait()
+        return "<" .. c .. ">"
+    end)))
 end
 places["a table of gsub"] = function(wait)
     local t = meta({}, {__index = function(_, k) wait() return k:upper() end})
@@ -109,15 +112,21 @@ end
 places["__close"] = function(wait)
     local log = ""
     do
-        local a <close> = meta({}, {__close = function() wait() log = log .. "a" end})
-        local b <close> = meta({}, {__close = function() wait() log = log .. "b" end})
+        local function add(name)
+            return meta({}, {__close = function() wait() log = log .. name end})
+        end
+        local a <close> = add "a"
+        local b <close> = add "b"
     end
     same("ba", log)
 end
 places["__close after an error"] = function(wait)
     local log = ""
     local ok, message = pcall(function()
-        local a <close> = meta({}, {__close = function(_, e) wait() log = e end})
+        local a <close> = meta({}, {__close = function(_, e)
+            wait()
+            log = e
+        end})
         error("x", 0)
     end)
     same("x", log)
@@ -185,7 +194,10 @@ end
 places["closing a coroutine"] = function(wait)
     local closed = false
     local co = coroutine.create(function()
-        local o <close> = meta({}, {__close = function() wait() closed = true end})
+        local o <close> = meta({}, {__close = function()
+            wait()
+            closed = true
+        end})
         coroutine.yield()
     end)
     coroutine.resume(co)
