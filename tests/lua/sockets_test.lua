@@ -140,15 +140,23 @@ claim("time-outs of writes and accepts", function()
     same("timeout", select(2, listener:accept(0.001)))
 end)
 
+-- Until the thread has given up its turn in there.
+local function until_in(method, thread)
+    while not thread:traceback():find("in method '" .. method .. "'", 1, true)
+    do
+        vthread.yield()
+    end
+end
+
 claim("close wakes who reads, and who accepts", function()
     local a, b = pair()
     local reader = vthread.spawn(function() return b:read() end)
-    vthread.sleep(0.01)
+    until_in("read", reader)
     b:close()
     same("closed", select(2, reader:join()))
     local listener = tcp.listen("127.0.0.1", 0)
     local accepting = vthread.spawn(function() return listener:accept() end)
-    vthread.sleep(0.01)
+    until_in("accept", accepting)
     listener:close()
     same("closed", select(2, accepting:join()))
 end)
