@@ -50,6 +50,9 @@
 /* No event: when is 56 bits of ticks. */
 #define BUSY UINT64_MAX
 
+/* The carrier of a ring that is counted, and not yet its owner's. */
+#define NOBODYS UINT32_MAX
+
 /* The kinds of waits_for.h are numbers of the format. */
 _Static_assert((int)FOR_LISTED == TRACE_FOR_LIST
                    && (int)FOR_UNPARK == TRACE_FOR_UNPARK
@@ -146,10 +149,11 @@ static struct trace_ring *find_ring(uint32_t scheduler, uint32_t carrier)
 {
     unsigned count = trace_ring_count();
     for (unsigned i = 1; i < count; i++)
-        if (atomic_load_explicit(&rings[i].scheduler, memory_order_relaxed)
-                == scheduler
-            && atomic_load_explicit(&rings[i].carrier, memory_order_relaxed)
-                   == carrier)
+        /* Acquire: with the scheduler that belongs to it. */
+        if (atomic_load_explicit(&rings[i].carrier, memory_order_acquire)
+                == carrier
+            && atomic_load_explicit(&rings[i].scheduler, memory_order_relaxed)
+                   == scheduler)
             return &rings[i];
     if (count >= TRACE_RINGS_MAX)
         return NULL;
@@ -158,10 +162,11 @@ static struct trace_ring *find_ring(uint32_t scheduler, uint32_t carrier)
         atomic_fetch_add_explicit(&ring_count, 1, memory_order_acq_rel);
     if (number >= TRACE_RINGS_MAX)
         return NULL;
-    atomic_store_explicit(&rings[number].carrier, carrier,
-                          memory_order_relaxed);
     atomic_store_explicit(&rings[number].scheduler, scheduler,
                           memory_order_relaxed);
+    /* Release: pairs with the look above, by carriers of that number. */
+    atomic_store_explicit(&rings[number].carrier, carrier,
+                          memory_order_release);
     return &rings[number];
 }
 
@@ -340,8 +345,11 @@ static int make_rings(size_t events)
         memory_release(start, TRACE_RINGS_MAX * bytes);
         return ENOMEM;
     }
-    for (unsigned i = 0; i < TRACE_RINGS_MAX; i++)
+    for (unsigned i = 0; i < TRACE_RINGS_MAX; i++) {
         rings[i].places = (struct trace_place *)(start + i * bytes);
+        /* Relaxed: published with the count. */
+        atomic_store_explicit(&rings[i].carrier, NOBODYS, memory_order_relaxed);
+    }
     places = events;
     has_cycles = cycles_are_even();
     first_ticks = trace_ticks();
