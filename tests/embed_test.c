@@ -20,12 +20,13 @@ static _Atomic int made, carriers_started, carriers_stopped;
 
 static void *create_thread(void *creator)
 {
-    struct machine_thread *m = calloc(1, sizeof *m);
-    ck_assert_ptr_nonnull(m);
+    static struct machine_thread all[16];
+    int number = made++;
+    ck_assert_int_lt(number, 16);
+    struct machine_thread *m = &all[number];
     m->creator = creator;
     if (creator)
         m->creator->children++;
-    made++;
     return m;
 }
 

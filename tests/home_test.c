@@ -276,7 +276,7 @@ START_TEST(one_who_holds_a_common_home_is_counted_and_remembered)
 END_TEST
 
 /* Two that take a home at the same instant. */
-enum { TAKES = 20000 };
+enum { TAKES = 5000 };
 static struct run_stack *_Atomic taken[2];
 static atomic_uint arrivals;
 
