@@ -34,6 +34,42 @@ START_TEST(reserved_space_is_aligned_and_inaccessible)
 }
 END_TEST
 
+/* Whether a core file leaves out what is mapped there, as the kernel says. */
+static bool is_left_out(const void *address)
+{
+    char line[512];
+    unsigned long start, end;
+    bool is_there = false, is_out = false;
+    FILE *maps = fopen("/proc/self/smaps", "re");
+
+    ck_assert_ptr_nonnull(maps);
+    while (fgets(line, sizeof line, maps)) {
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            is_there = (uintptr_t)address >= start
+                       && (uintptr_t)address < end;
+        else if (is_there && strncmp(line, "VmFlags:", 8) == 0)
+            is_out = strstr(line, " dd ") != NULL;
+    }
+    fclose(maps);
+    return is_out;
+}
+
+START_TEST(core_files_have_what_is_committed_and_no_more)
+{
+    char *start = reserved(4 * HUGE_PAGE_SIZE_BYTES);
+
+    ck_assert(is_left_out(start));
+    ck_assert_int_eq(memory_commit(start, HUGE_PAGE_SIZE_BYTES), 0);
+    ck_assert_int_eq(memory_commit_dense(start + HUGE_PAGE_SIZE_BYTES,
+                                         HUGE_PAGE_SIZE_BYTES),
+                     0);
+    ck_assert(!is_left_out(start));
+    ck_assert(!is_left_out(start + HUGE_PAGE_SIZE_BYTES));
+    ck_assert(is_left_out(start + 2 * HUGE_PAGE_SIZE_BYTES));
+    memory_release(start, 4 * HUGE_PAGE_SIZE_BYTES);
+}
+END_TEST
+
 START_TEST(space_that_does_not_exist_is_not_reserved)
 {
     ck_assert_ptr_null(memory_reserve((size_t)1 << 60));
@@ -143,6 +179,7 @@ int main(void)
     Suite *suite = suite_create("memory");
     TCase *cases = new_case(suite, "memory");
     tcase_add_test(cases, reserved_space_is_aligned_and_inaccessible);
+    tcase_add_test(cases, core_files_have_what_is_committed_and_no_more);
     tcase_add_test(cases, space_that_does_not_exist_is_not_reserved);
     tcase_add_test(cases, committed_pages_read_zero_and_can_be_discarded);
     tcase_add_test(cases, dense_pages_read_zero_and_can_be_written);

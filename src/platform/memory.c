@@ -74,6 +74,8 @@ void *memory_reserve(size_t size_bytes)
     start = mapped + head_bytes;
     release_unless_empty(mapped, head_bytes);
     release_unless_empty(start + size_bytes, slack_bytes - head_bytes);
+    /* Or gcore writes all of it, a hundred gigabytes of zeros. */
+    madvise(start, size_bytes, MADV_DONTDUMP);
     sanitizer_memory_reserved(start, size_bytes);
     return start;
 }
@@ -91,11 +93,21 @@ static int protect(void *start, size_t size_bytes, int protection)
     return mprotect(start, size_bytes, protection) == 0 ? 0 : ENOMEM;
 }
 
+/* From now on it is in core files, too. */
+static int make_usable(void *start, size_t size_bytes)
+{
+    int err = protect(start, size_bytes, PROT_READ | PROT_WRITE);
+
+    if (err == 0)
+        madvise(start, size_bytes, MADV_DODUMP);
+    return err;
+}
+
 int memory_commit(void *start, size_t size_bytes)
 {
     if (memory_should_fail())
         return ENOMEM;
-    if (protect(start, size_bytes, PROT_READ | PROT_WRITE) != 0)
+    if (make_usable(start, size_bytes) != 0)
         return ENOMEM;
     /* Used sparsely: one touched page must not cost 2 MiB.  A kernel that
      * has no huge pages refuses, which is as good. */
@@ -137,7 +149,7 @@ int memory_commit_dense(void *start, size_t size_bytes)
 {
     if (memory_should_fail())
         return ENOMEM;
-    if (protect(start, size_bytes, PROT_READ | PROT_WRITE) != 0)
+    if (make_usable(start, size_bytes) != 0)
         return ENOMEM;
     if (advise_huge(start, size_bytes))
         return 0;
@@ -157,12 +169,26 @@ void memory_discard(void *start, size_t size_bytes)
               errno);
 }
 
+/* gcore gives up on a mapping at the first page that it cannot read, and then
+ * all the stacks there are missing from the core file.  A guard that is a
+ * mapping of its own is in nobody's way; so there are as many of them as the
+ * limit of mappings bears easily (65,530; two for each). */
+static bool may_be_mapping(void)
+{
+    enum { MAPPINGS_MAX = 4096 };
+    static _Atomic unsigned count;
+
+    /* Relaxed: a number that orders nothing. */
+    return atomic_fetch_add_explicit(&count, 1, memory_order_relaxed)
+           < MAPPINGS_MAX;
+}
+
 int memory_guard(void *start, size_t size_bytes)
 {
     if (memory_should_fail())
         return ENOMEM;
     /* A leak checker reads all that is mapped readable. */
-    if (!sanitizer_scans_memory
+    if (!sanitizer_scans_memory && !may_be_mapping()
         && madvise(start, size_bytes, ADVICE_GUARD_INSTALL) == 0)
         return 0;
     return protect(start, size_bytes, PROT_NONE);
