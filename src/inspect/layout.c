@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "carrier/carrier.h"
+#include "continuation/mount.h"
 #include "continuation/switch.h"
 #include "entry.h"
 #include "mutex.h"

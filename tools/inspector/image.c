@@ -18,6 +18,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "symbols.h"
+
 enum { BATCH = 512 };
 
 struct segment {
@@ -36,15 +38,26 @@ struct image {
     size_t mapping_bytes;
     struct segment *segments; /* by address */
     size_t segment_count;
+    struct symbols *files; /* or NULL */
 };
 
-struct image *image_of_process(pid_t pid)
+static struct image *new_image(pid_t pid)
 {
     struct image *image = calloc(1, sizeof *image);
     if (!image)
         return NULL;
     image->pid = pid;
     image->file = -1;
+    return image;
+}
+
+struct image *image_of_process(pid_t pid)
+{
+    char path[64];
+    struct image *image = new_image(pid);
+    snprintf(path, sizeof path, "/proc/%d/mem", (int)pid);
+    if (image)
+        image->file = open(path, O_RDONLY | O_CLOEXEC);
     return image;
 }
 
@@ -70,11 +83,6 @@ bool image_is_core(const struct image *image)
 struct Elf *image_elf(const struct image *image)
 {
     return image->elf;
-}
-
-pid_t image_pid(const struct image *image)
-{
-    return image->pid;
 }
 
 /* ---- Core files --------------------------------------------------------- */
@@ -141,7 +149,7 @@ static const char *open_core(struct image *image, const char *path)
 
 struct image *image_of_core(const char *path, const char **why)
 {
-    struct image *image = image_of_process(0);
+    struct image *image = new_image(0);
     *why = image ? NULL : "there is no memory for it";
     if (!image)
         return NULL;
@@ -189,7 +197,22 @@ static bool read_core(const struct image *image, uint64_t address,
     return true;
 }
 
+void image_set_files(struct image *image, struct symbols *symbols)
+{
+    image->files = symbols;
+}
+
 /* ---- Reading ------------------------------------------------------------ */
+
+/* What the process itself may not read just now, a home that is hidden, can
+ * be read this way. */
+static bool read_hidden(const struct image *image, uint64_t address,
+                        void *buffer, size_t size_bytes)
+{
+    return image->file >= 0
+           && pread(image->file, buffer, size_bytes, (off_t)address)
+                  == (ssize_t)size_bytes;
+}
 
 bool image_read(const struct image *image, uint64_t address, void *buffer,
                 size_t size_bytes)
@@ -197,9 +220,13 @@ bool image_read(const struct image *image, uint64_t address, void *buffer,
     struct iovec to = {buffer, size_bytes};
     struct iovec from = {(void *)(uintptr_t)address, size_bytes};
     if (image->is_core)
-        return read_core(image, address, buffer, size_bytes);
+        return read_core(image, address, buffer, size_bytes)
+               || (image->files
+                   && symbols_read(image->files, address, buffer,
+                                   size_bytes));
     return process_vm_readv(image->pid, &to, 1, &from, 1, 0)
-           == (ssize_t)size_bytes;
+               == (ssize_t)size_bytes
+           || read_hidden(image, address, buffer, size_bytes);
 }
 
 /* Reads as many of the parts as come before the first that cannot be read;
@@ -231,8 +258,11 @@ void image_read_parts(const struct image *image, struct image_part *parts,
     while (!image->is_core && count > 0) {
         size_t batch = count < BATCH ? count : BATCH;
         size_t done = read_batch(image, parts, batch);
-        if (done < batch)
-            parts[done++].is_read = false;
+        if (done < batch) {
+            struct image_part *part = &parts[done++];
+            part->is_read = read_hidden(image, part->address, part->buffer,
+                                        part->size_bytes);
+        }
         parts += done;
         count -= done;
     }

@@ -59,7 +59,8 @@ bool image_is_core(const struct image *image);
 struct Elf;
 struct Elf *image_elf(const struct image *image);
 
-/* The process that it was; 0 if the file does not say. */
-pid_t image_pid(const struct image *image);
+/* Where to look for what the file has not: constants of the program. */
+struct symbols;
+void image_set_files(struct image *image, struct symbols *symbols);
 
 #endif

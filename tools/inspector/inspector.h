@@ -26,6 +26,9 @@ enum status {
     STATUS_FAILED = 5, /* something of our own: no memory, a full disk */
 };
 
+/* Commands. */
+int cmd_dump(int argc, char **argv);
+
 /* Writes a line to standard error, the program's name before it. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

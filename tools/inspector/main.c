@@ -21,6 +21,7 @@ static command_fn help, version;
 
 /* In the order in which --help lists them. */
 static const struct command commands[] = {
+    {"dump", "Show every thread of a process or core file", cmd_dump},
     {"pin", "Tell who waits while it is pinned, and whom it hurts", cmd_pin},
     {"run", "Run a program, and tell of its pins", cmd_run},
     {"top", "Show what a process does, live", cmd_top},

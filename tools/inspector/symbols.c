@@ -6,6 +6,7 @@
  */
 #include "symbols.h"
 
+#include <dwarf.h>
 #include <elfutils/libdwfl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,8 @@ struct symbols {
     size_t size; /* a power of two */
     size_t used;
 };
+
+static void free_slot(struct slot *slot);
 
 /* No network: what is not installed here is not known. */
 static char *debuginfo_path;
@@ -100,7 +103,7 @@ struct symbols *symbols_of_maps(const char *maps, const char **why)
 void symbols_close(struct symbols *symbols)
 {
     for (size_t i = 0; symbols->slots && i < symbols->size; i++)
-        free(symbols->slots[i]);
+        free_slot(symbols->slots[i]);
     free(symbols->slots);
     if (symbols->dwfl)
         dwfl_end(symbols->dwfl);
@@ -112,12 +115,90 @@ struct Dwfl *symbols_dwfl(struct symbols *symbols)
     return symbols->dwfl;
 }
 
+bool symbols_read(struct symbols *symbols, uint64_t address, void *buffer,
+                  size_t size_bytes)
+{
+    Dwfl_Module *module = dwfl_addrmodule(symbols->dwfl, address);
+    Dwarf_Addr offset = address, bias;
+    Elf_Scn *section =
+        module ? dwfl_module_address_section(module, &offset, &bias) : NULL;
+    Elf_Data *data = section ? elf_rawdata(section, NULL) : NULL;
+    if (!data || !data->d_buf || offset > data->d_size
+        || size_bytes > data->d_size - offset)
+        return false;
+    memcpy(buffer, (const char *)data->d_buf + offset, size_bytes);
+    return true;
+}
+
 /* ---- Looking up --------------------------------------------------------- */
 
 const char *symbols_base_name(const char *path)
 {
     const char *slash = path ? strrchr(path, '/') : NULL;
     return slash ? slash + 1 : path;
+}
+
+static void find_line(Dwfl_Module *module, uint64_t pc,
+                      struct symbol *symbol)
+{
+    int line = 0;
+    Dwfl_Line *at = dwfl_module_getsrc(module, pc);
+    symbol->file =
+        at ? dwfl_lineinfo(at, NULL, &line, NULL, NULL, NULL) : NULL;
+    symbol->line = (unsigned)line;
+}
+
+/* The name of the file with that number in the unit of the entry. */
+static const char *file_of(Dwarf_Die *unit, Dwarf_Word number)
+{
+    Dwarf_Files *files;
+    size_t count;
+    return dwarf_getsrcfiles(unit, &files, &count) == 0 && number < count
+               ? dwarf_filesrc(files, number, NULL, NULL)
+               : NULL;
+}
+
+/* The symbol becomes what the entry says, inlined into one that is as the
+ * symbol was, but for the line, which is that of the call. */
+static void put_inside(struct symbol *symbol, Dwarf_Die *unit,
+                       Dwarf_Die *inlined)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word line = 0, file = 0;
+    struct symbol *outer = malloc(sizeof *outer);
+    if (!outer)
+        return;
+    dwarf_formudata(dwarf_attr(inlined, DW_AT_call_line, &attribute), &line);
+    dwarf_formudata(dwarf_attr(inlined, DW_AT_call_file, &attribute), &file);
+    *outer = *symbol;
+    outer->file = file_of(unit, file);
+    outer->line = (unsigned)line;
+    symbol->function = dwarf_diename(inlined);
+    symbol->inlined_in = outer;
+}
+
+/* Functions that were inlined, the outermost first, for that is how they
+ * are put inside of one another. */
+static void find_inlined(Dwfl_Module *module, uint64_t pc,
+                         struct symbol *symbol)
+{
+    Dwarf_Addr bias;
+    Dwarf_Die *innermost, *scopes;
+    Dwarf_Die *unit = dwfl_module_addrdie(module, pc, &bias);
+    if (!unit || dwarf_getscopes(unit, pc - bias, &innermost) <= 0)
+        return;
+    /* These are the scopes where it was written; wanted are those where it
+     * was put. */
+    int end = 0, count = dwarf_getscopes_die(&innermost[0], &scopes);
+    free(innermost);
+    if (count <= 0)
+        return;
+    while (end < count && dwarf_tag(&scopes[end]) != DW_TAG_subprogram)
+        end++;
+    while (end-- > 0)
+        if (dwarf_tag(&scopes[end]) == DW_TAG_inlined_subroutine)
+            put_inside(symbol, unit, &scopes[end]);
+    free(scopes);
 }
 
 static void look_up(Dwfl *dwfl, uint64_t pc, struct symbol *symbol)
@@ -128,19 +209,31 @@ static void look_up(Dwfl *dwfl, uint64_t pc, struct symbol *symbol)
         return;
     GElf_Sym elf_symbol;
     Dwarf_Addr start;
-    int line, column;
-    symbol->module = symbols_base_name(
-        dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, NULL, NULL));
+    symbol->module = symbols_base_name(dwfl_module_info(
+        module, NULL, &start, NULL, NULL, NULL, NULL, NULL));
     symbol->offset = pc - start;
-    symbol->function = dwfl_module_addrinfo(module, pc, &symbol->offset,
-                                            &elf_symbol, NULL, NULL, NULL);
-    Dwfl_Line *at = dwfl_module_getsrc(module, pc);
-    symbol->file =
-        at ? dwfl_lineinfo(at, NULL, &line, &column, NULL, NULL) : NULL;
-    if (symbol->file) {
-        symbol->line = (unsigned)line;
-        symbol->column = (unsigned)column;
+    symbol->function =
+        dwfl_module_addrinfo(module, pc, &symbol->offset, &elf_symbol, NULL,
+                             NULL, NULL);
+    find_line(module, pc, symbol);
+    const char *file = symbol->file;
+    unsigned line = symbol->line;
+    if (file)
+        find_inlined(module, pc, symbol);
+    /* The line of the code itself is that of the innermost. */
+    symbol->file = file;
+    symbol->line = line;
+}
+
+static void free_slot(struct slot *slot)
+{
+    const struct symbol *outer = slot ? slot->symbol.inlined_in : NULL;
+    while (outer) {
+        const struct symbol *next = outer->inlined_in;
+        free((void *)(uintptr_t)outer);
+        outer = next;
     }
+    free(slot);
 }
 
 static size_t slot_of(const struct symbols *symbols, uint64_t pc)

@@ -19,7 +19,10 @@ struct symbol {
     const char *module;   /* the file's name, without its directory; NULL */
     const char *file;     /* of the source, as the compiler had it; NULL */
     uint64_t offset;      /* from where the function begins, or the module */
-    unsigned line, column;
+    unsigned line;
+    /* Where the code was inlined: the function that contains the one above,
+     * and the line of the call.  NULL: it is a function of its own. */
+    const struct symbol *inlined_in;
 };
 
 /* Of a running process, which is not stopped; or of a core file, with the
@@ -41,6 +44,11 @@ const char *symbols_base_name(const char *path);
 /* "function (file.c:12)", "function+0x12 (libc.so.6)", "0x7f.. (program)". */
 void symbols_describe(const struct symbol *symbol, uint64_t pc, char *buffer,
                       size_t size_bytes);
+
+/* What the program's files have at that address: constants, which a core
+ * file leaves out.  False: nothing. */
+bool symbols_read(struct symbols *symbols, uint64_t address, void *buffer,
+                  size_t size_bytes);
 
 struct Dwfl *symbols_dwfl(struct symbols *symbols);
 

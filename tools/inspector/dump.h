@@ -1,0 +1,80 @@
+/*
+ * dump.h - what `vthread dump` has found, for those who write it down.
+ */
+#ifndef DUMP_H
+#define DUMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "groups.h"
+#include "relations.h"
+#include "snapshot.h"
+
+struct symbols;
+
+struct dump_options {
+    bool is_json, is_census, is_each, is_full;
+    const char *program; /* of a core file; NULL: as that says */
+    const char *target;  /* as on the command line */
+};
+
+struct dump {
+    struct dump_options options;
+    pid_t pid;
+    bool is_core;
+    struct snapshot snapshot;
+    struct symbols *symbols;
+    uint64_t layout;          /* the address of vthread_layout */
+    const char *library_file; /* of the shared library; NULL: the archive */
+    struct groups groups;
+    struct circles circles;
+};
+
+void dump_text(struct dump *dump);
+void dump_json(struct dump *dump);
+
+/* ---- Words, for both: dump_words.c -------------------------------------- */
+
+/* "running", "in a call" ... */
+const char *dump_state(const struct seen_thread *t);
+
+/* "mutex", "channel", "time" ...; NULL: it does not wait. */
+const char *dump_wait_kind(const struct dump *dump,
+                           const struct seen_thread *t);
+
+/* "thread 4294967297 'reader'". */
+void dump_name(const struct seen_thread *t, char *buffer, size_t size_bytes);
+
+/* "waits for mutex 0x10 held by thread 5"; with neither object nor holder if
+ * those of the group differ.  Empty: it does not wait. */
+void dump_wait(const struct dump *dump, const struct seen_thread *t,
+               bool with_object, bool with_holder, char *buffer,
+               size_t size_bytes);
+
+/* The name of a function, or its address and module. */
+void dump_function(const struct dump *dump, uint64_t fn, char *buffer,
+                   size_t size_bytes);
+
+/* Calls visit for each frame of interest, the innermost first, inlined ones
+ * too: those of the program, and the functions of the library that it has
+ * called; all with --full, or if there are no others. */
+struct symbol;
+void dump_frames(const struct dump *dump, uint32_t stack,
+                 void (*visit)(void *arg, const struct symbol *symbol,
+                               uint64_t pc),
+                 void *arg);
+
+/* ---- The census: dump_census.c ------------------------------------------ */
+
+void dump_census_text(struct dump *dump);
+struct json;
+void dump_census_json(struct dump *dump, struct json *json);
+
+/* ---- Scopes: dump_scopes.c ---------------------------------------------- */
+
+void dump_scopes_text(struct dump *dump);
+void dump_scopes_json(struct dump *dump, struct json *json);
+
+#endif
