@@ -51,7 +51,7 @@ struct seen_thread {
     uint8_t scheduler;
     uint8_t flags;     /* of its continuation */
     uint8_t pins;
-    bool is_bound, has_home, is_common, has_deadline, waits;
+    bool has_home, is_common, has_deadline, waits;
 };
 
 struct seen_carrier {
@@ -69,7 +69,6 @@ struct seen_scheduler {
     unsigned number;
     char name[17];
     unsigned parallelism, max_carriers;
-    uint64_t closer; /* thread that waits for its end; 0 */
 };
 
 struct seen_scope {

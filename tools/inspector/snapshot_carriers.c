@@ -80,7 +80,6 @@ static void read_scheduler(struct snapshot *snapshot, unsigned number,
     seen->parallelism = (unsigned)peek(snapshot, pool, AT_pool_parallelism);
     seen->max_carriers = (unsigned)peek(snapshot, pool,
                                         AT_pool_max_carriers);
-    seen->closer = peek(snapshot, scheduler, AT_vthread_scheduler_closer);
     uint64_t count = peek(snapshot, pool, AT_pool_count);
     for (uint64_t i = 0; i < count && i < CARRIERS_MAX; i++) {
         uint64_t carrier = 0;

@@ -1,0 +1,380 @@
+#!/bin/bash
+#
+# dump_test.sh - vthread dump agrees with the truth, says clearly what it
+# cannot do, and harms nobody.
+#
+#     tests/dump_test.sh             in the build directory
+#     UPDATE=1 tests/dump_test.sh    writes the golden files anew
+#
+# tests/dump_target has threads in every state, at known places.  What is
+# different each time, addresses and numbers of processes, is taken out of
+# the dumps before they are compared with tests/golden/.  One line for each
+# claim; exits with 1 if one fails, 77 (skipped) where no process may be
+# stopped.
+set -u
+export LC_ALL=C
+# A process that is traced cannot look for leaks.
+export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+unset DEBUGINFOD_URLS
+
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
+golden=$(realpath "$(dirname "$0")/golden")
+tool=$(realpath "${top_builddir:-.}/tools/vthread")
+program=$(realpath "${top_builddir:-.}/tests/dump_target")
+cd "$work" || exit 1
+
+"$tool" dump --help >"$work/out" 2>&1 || {
+    echo "# $(cat "$work/out")"
+    exit 77
+}
+
+# ---- The target --------------------------------------------------------------
+
+# Starts the program; its number is $target, what it says in $work/said.
+start() # ARGUMENT...
+{
+    rm -f "$work/hold" "$work/said"
+    mkfifo "$work/hold"
+    sleep 120 >"$work/hold" &
+    holder=$!
+    "$program" "$@" <"$work/hold" >"$work/said" 2>"$work/complaints" &
+    target=$!
+    servers+=("$holder" "$target")
+    await grep -q ready "$work/said" || cat "$work/complaints"
+}
+
+stop()
+{
+    kill "$holder"
+    wait "$target" 2>/dev/null
+    local status=$?
+    servers=()
+    return $status
+}
+
+# Neither stopped nor held by anybody.
+is_well()
+{
+    grep -q '^TracerPid:[[:space:]]*0$' "/proc/$target/status" &&
+        ! grep -qE '^State:[[:space:]]*[tTZX]' "/proc/$target/status" &&
+        return
+    cat "/proc/$target/status"
+    return 1
+}
+
+# ---- Dumps -------------------------------------------------------------------
+
+vthread()
+{
+    "$tool" "$@" >"$work/out" 2>"$work/err" </dev/null
+}
+
+ends() # STATUS ARGUMENT...
+{
+    local status=0
+    vthread "${@:2}" || status=$?
+    same "$1" "$status" || { head -20 "$work/out" "$work/err"; return 1; }
+}
+
+# A complaint with that text, of a line or two, and nothing else.
+said()
+{
+    grep -qF -- "$1" "$work/err" && [ "$(wc -l <"$work/err")" -le 2 ] &&
+        [ ! -s "$work/out" ] && return
+    cat "$work/out" "$work/err"
+    return 1
+}
+
+# What is the same each time: groups, waits, and frames of the program.
+plain_text() # FILE
+{
+    sed -E '/^(Process|Core file|Stopped)/d
+        /^Scheduler|^  carrier/d
+        s/0x[0-9a-f]+/ADDRESS/g
+        s/OS thread [0-9]+/OS thread N/
+        s/hread [0-9]{9,}/hread H/g
+        s/, due in [-0-9.]+ s( to [-0-9.]+ s)?//
+        s/, [0-9]+ bytes of frames in (chunks|place)//
+        /^    [^ ]+ \(.*\)$/{/\(dump_target\.c:/!d}' "$1"
+}
+
+plain_json() # FILE
+{
+    sed -E '/"(process|core|pc|address|os_thread|steals|module)":/d
+        /"(times|longest_ns|all_ns|depth_bytes|frozen_bytes|due_in_ns)":/d
+        /"schedulers": \[/,/^  \],/d
+        /"stopped": \{/,/^  \}/d
+        s/0x[0-9a-f]+/ADDRESS/
+        s/("(id|thread|holder|owner|runs)": )[0-9]{9,}/\1H/
+        s/,$//' "$1" |
+        awk '
+        # A frame is of interest if it is the program'"'"'s.
+        /^ *\{$/ { held = $0; frame = 0; next }
+        held != "" && /"function":/ { frame = 1; held = held "\n" $0; next }
+        held != "" && frame && /"file":/ { held = held "\n" "FILE" $0; next }
+        held != "" && frame && /^ *\}$/ {
+            if (held ~ /dump_target\.c/) {
+                sub(/\nFILE[^\n]*/, "", held)
+                print held "\n" $0
+            }
+            held = ""
+            next
+        }
+        held != "" && frame { held = held "\n" $0; next }
+        held != "" { print held; held = "" }
+        { print }'
+}
+
+# Whether the dump is the golden one by now: threads that are on their way
+# may take a moment.
+is_golden() # NAME ARGUMENT...
+{
+    local name=$1 i
+    for ((i = 0; i < 50; i++)); do
+        vthread dump "${@:2}" || { cat "$work/err"; return 1; }
+        "plain_${name##*.}" "$work/out" >"$work/plain"
+        cmp -s "$golden/$name" "$work/plain" && return
+        [ -n "${UPDATE:-}" ] && [ "$i" = 20 ] &&
+            cp "$work/plain" "$golden/$name" && return
+        sleep 0.05
+    done
+    diff "$golden/$name" "$work/plain"
+}
+
+# ---- The truth ---------------------------------------------------------------
+
+has_line() # PATTERN
+{
+    grep -qE -- "$1" "$work/out" && return
+    echo "no line like $1 in"
+    cat "$work/out"
+    return 1
+}
+
+census_is_right()
+{
+    vthread dump --census "$target" &&
+        has_line '^ +6 +0 .* parks$' && has_line '^ +3 .* sleeps$' &&
+        has_line '^ +3 .* wants$' && has_line '^ +0 +1 .* ends$' &&
+        has_line '^ +3 .* is_a_leaf$'
+}
+
+# The numbers of threads that are shown are as many as there are.
+each_is_shown()
+{
+    vthread dump --each "$target" &&
+        same 30 "$(grep -cE '^(Thread|Platform thread) ' "$work/out")"
+}
+
+full_shows_the_library()
+{
+    vthread dump --full "$target" && has_line '^    thread_main ' &&
+        has_line '^    switch_base '
+}
+
+carriers_are_told()
+{
+    vthread dump "$target" &&
+        has_line "^  carrier [0-9]+, .*: runs thread [0-9]+ 'runner'" &&
+        has_line "^  carrier .* runs thread [0-9]+ 'caller', in a call" &&
+        has_line "^  carrier .* waits with a pinned thread"
+}
+
+look_at_all_states()
+{
+    start
+    claim "text is as in the golden file" is_golden dump.text "$target"
+    claim "so is JSON" is_golden dump.json --json "$target"
+    claim "the census counts by entry function" census_is_right
+    claim "--each shows each thread for itself" each_is_shown
+    claim "--full shows the frames of the library" full_shows_the_library
+    claim "carriers are told with what they run" carriers_are_told
+    claim "the target is well" is_well
+}
+
+# ---- Core files --------------------------------------------------------------
+
+# In the directory of the test only: a core file anywhere else, or piped to a
+# program, is not ours to look for.
+kernel_writes_core()
+{
+    [ "$(cat /proc/sys/kernel/core_pattern)" = core ] &&
+        (ulimit -c unlimited) 2>/dev/null
+}
+
+dump_kernels_core()
+{
+    (ulimit -c unlimited && exec "$program" <"$work/hold" >"$work/said" \
+        2>/dev/null) &
+    target=$!
+    servers+=("$target")
+    sleep 120 >"$work/hold" &
+    servers+=("$!")
+    await grep -q ready "$work/said"
+    vthread dump "$target" # they have arrived
+    is_golden dump.text "$target" || return
+    kill -SEGV "$target"
+    wait "$target"
+    local core
+    core=$(ls "$work"/core* | head -1)
+    is_golden dump.text "$core" && is_golden dump.json --json "$core"
+    local status=$?
+    rm -f "$core"
+    return $status
+}
+
+dump_gcore()
+{
+    gcore -o "$work/gcore" "$target" >/dev/null 2>&1
+    is_golden dump.text "$work/gcore.$target"
+    local status=$?
+    rm -f "$work/gcore.$target"
+    return $status
+}
+
+# ---- What it cannot do -------------------------------------------------------
+
+no_process_there()
+{
+    local gone
+    sleep 0 &
+    gone=$!
+    wait "$gone"
+    ends 3 dump "$gone" && said "process $gone"
+}
+
+process_without_library()
+{
+    ends 3 dump "$holder" && said libvthread
+}
+
+held_by_another()
+{
+    command -v gdb >/dev/null || return 0
+    gdb -nx -batch -p "$target" -ex 'shell touch held; sleep 3' \
+        >/dev/null 2>&1 &
+    local other=$!
+    await test -e held
+    ends 3 dump "$target" && said "held by another"
+    local status=$?
+    wait "$other"
+    return $status
+}
+
+not_permitted()
+{
+    [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null || return 0
+    local copy=$work/tool status=0
+    cp "$tool" "$copy" && chmod 755 "$work" "$copy"
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$copy" dump \
+        "$target" >"$work/out" 2>"$work/err" </dev/null || status=$?
+    rm -f "$copy"
+    same 3 "$status" && said "$target"
+}
+
+refuse()
+{
+    start
+    claim "a process that is not there" no_process_there
+    claim "a process without the library" process_without_library
+    claim "a process that a debugger holds" held_by_another
+    claim "a process of somebody else" not_permitted
+    claim "no process" ends 2 dump
+    claim "two of them" ends 2 dump "$target" "$target"
+    claim "an unknown option" ends 2 dump --nonsense "$target"
+    claim "a file that is not there" ends 3 dump "$work/nothing"
+    claim "that is said" said "it cannot be opened"
+    claim "a file that is no core file" ends 3 dump "$program"
+    claim "that is said" said "it is no core file"
+    claim "the target is well" is_well
+}
+
+# ---- Under way ---------------------------------------------------------------
+
+# The target is killed at any moment.
+target_dies()
+{
+    local i status
+    for i in 0 0.005 0.01 0.02 0.03 0.05; do
+        start crowd 50000
+        (sleep "$i"; kill -KILL "$target") &
+        status=0
+        timeout 20 "$tool" dump "$target" >"$work/out" 2>"$work/err" ||
+            status=$?
+        case $status in
+        0) ;;
+        3 | 4) [ -s "$work/err" ] || return 1 ;;
+        *) echo "status $status"; cat "$work/err"; return 1 ;;
+        esac
+        kill "$holder"
+        wait "$target" 2>/dev/null
+    done
+    servers=()
+}
+
+# The tool is killed at any moment.
+tool_is_killed()
+{
+    local i
+    for i in 0.01 0.02 0.03 0.04 0.05 0.07; do
+        "$tool" dump "$target" >/dev/null 2>&1 &
+        local killed=$!
+        sleep "$i"
+        kill -KILL "$killed" 2>/dev/null
+        wait "$killed" 2>/dev/null
+        is_well || return
+    done
+}
+
+# While threads come and go, those that stay are all there, each time.
+all_stay_there()
+{
+    local i
+    for ((i = 0; i < 20; i++)); do
+        vthread dump "$target" || { cat "$work/err"; return 1; }
+        has_line '^100 threads, parked: each waits to be unparked' ||
+            return
+    done
+}
+
+churn()
+{
+    start churn
+    local began=$SECONDS
+    claim "dumps while threads come and go" all_stay_there
+    claim "the tool is killed half-way" tool_is_killed
+    claim "the target ends well" stop
+    echo "# $(tail -1 "$work/said") threads came and went in" \
+        "$((SECONDS - began)) s"
+}
+
+# ------------------------------------------------------------------------------
+
+start
+if ! vthread dump "$target" && grep -q 'ptrace' "$work/err"; then
+    sed 's/^/# /' "$work/err"
+    exit 77
+fi
+stop
+
+for mode in VTHREAD_FREEZE=lazy VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard \
+    'VTHREAD_OWN_LIMIT=0 VTHREAD_COMMON_HOMES=2'; do
+    # shellcheck disable=SC2163,SC2086
+    export ${mode?}
+    look_at_all_states
+    if command -v gcore >/dev/null; then
+        claim "a core file of gcore tells the same" dump_gcore
+    fi
+    stop
+    unset VTHREAD_FREEZE VTHREAD_OWN_LIMIT VTHREAD_COMMON_HOMES
+done
+mode=
+if kernel_writes_core; then
+    claim "a core file of the kernel tells the same" dump_kernels_core
+fi
+refuse
+stop
+claim "the target dies half-way" target_dies
+churn
+end_claims

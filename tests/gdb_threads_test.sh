@@ -1,0 +1,168 @@
+#!/bin/bash
+#
+# gdb_threads_test.sh - virtual threads in gdb, by tools/vthread-gdb.py: of a
+# process and of a core file, with frames in place and in chunks.
+#
+#     tests/gdb_threads_test.sh      in the build directory
+#                                    VERBOSE=1: shows what gdb said
+#
+# One line for each claim; exits with 1 if one fails, 77 (skipped) without gdb
+# that can attach.
+set -u
+export LC_ALL=C
+# A process that is traced cannot look for leaks.
+export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+unset DEBUGINFOD_URLS
+
+command -v gdb >/dev/null || { echo "# no gdb here"; exit 77; }
+
+# shellcheck source=claims.sh
+. "$(dirname "$0")/claims.sh"
+script=$(realpath "$(dirname "$0")/../tools/vthread-gdb.py")
+program=$(realpath "${top_builddir:-.}/tests/dump_target")
+cd "$work" || exit 1
+
+# What gdb says to the commands, in $work/out; one -ex for each.
+ask() # COMMAND...
+{
+    local command arguments=()
+    for command; do
+        arguments+=(-ex "$command")
+    done
+    # shellcheck disable=SC2154
+    timeout 60 gdb -nx -batch -ex 'set pagination off' -ex 'set width 0' \
+        "${at[@]}" -ex "source $script" "${arguments[@]}" \
+        >"$work/out" 2>&1 </dev/null
+    [ -z "${VERBOSE:-}" ] || cat "$work/out"
+}
+
+# The number of the thread with that name.
+number_of() # NAME
+{
+    sed -nE "s/^[* ] ([0-9]+) .*'$1'.*/\\1/p" "$work/list" | head -1
+}
+
+# The functions of the last walk, innermost first, from the first on that is
+# the program's.
+functions()
+{
+    awk '
+        /^#[0-9]/ {
+            name = $2 ~ /^0x/ ? $4 : $2
+            line = line " " name
+        }
+        !/^#/ { if (/^(V|T)/) line = "" }
+        END { print line }' "$work/out"
+}
+
+# The thread of that name is at those functions, down to its base.
+is_at() # NAME FUNCTIONS
+{
+    local number
+    number=$(number_of "$1")
+    ask "vthread $number" bt
+    functions | grep -qE " $2 thread_main switch_base$" && return
+    cat "$work/out"
+    return 1
+}
+
+all_are_listed()
+{
+    same 30 "$(grep -cE '^[* ] [0-9]+ ' "$work/list")" || return
+    local state count
+    for state in parked:24 running:2 pinned:1 ended:1 platform:2; do
+        count=$(grep -cE "^[* ] [0-9]+ +${state%:*} " "$work/list")
+        same "$state" "${state%:*}:$count" || { cat "$work/list"; return 1; }
+    done
+}
+
+waits_are_told()
+{
+    grep -qE "'reader' waits for rwlock .* held by thread [0-9]+ 'holder'" \
+        "$work/list" &&
+        grep -qE "'joiner' waits for the end of thread [0-9]+ 'deep'" \
+            "$work/list"
+}
+
+# A bt for each, none of which runs into nonsense.
+all_can_be_walked()
+{
+    ask "vthread apply all bt"
+    same 30 "$(grep -c '^Virtual thread ' "$work/out")" &&
+        ! grep -nE 'Traceback|Python Exception|annot access|\?\?|0xdbdb' \
+            "$work/out"
+}
+
+says() # COMMAND TEXT
+{
+    ask "$1"
+    grep -qF "$2" "$work/out" || { cat "$work/out"; return 1; }
+}
+
+look()
+{
+    claim "all threads are listed" all_are_listed
+    claim "what they wait for is told" waits_are_told
+    claim "a parked thread" is_at deep \
+        '(waits_inside ){4}parks'
+    claim "one that waits for a lock" is_at left-handed \
+        'take_both takes_left_first'
+    claim "one that runs" is_at runner 'spins runs'
+    claim "one in a call" is_at caller 'reads .*vthread_block.* calls'
+    claim "one that was left by a continuation inside of it" is_at asker \
+        'generates bare_main switch_base .*asks_a_generator'
+    claim "a command for all of them" all_can_be_walked
+    claim "one that has ended has no frames" says \
+        "vthread $(number_of late)" "has no frames: it is ended"
+    claim "a number that is none" says "vthread 99999" \
+        "There is no virtual thread 99999"
+    claim "a word that is none" says "vthread nonsense" \
+        "'nonsense' is no thread's number"
+}
+
+# Until all have arrived.
+list()
+{
+    ask "info vthreads"
+    cp "$work/out" "$work/list"
+    all_are_listed
+}
+
+look_in() # MODE
+{
+    mode=$1
+    rm -f hold
+    mkfifo hold
+    sleep 120 >hold &
+    servers=("$!")
+    env "$1" "$program" <hold >said 2>complaints &
+    target=$!
+    servers+=("$target")
+    await grep -q ready said
+    at=(-p "$target")
+    ask
+    if grep -q 'ptrace' "$work/out"; then
+        echo "# gdb may not attach here"
+        exit 77
+    fi
+    await list
+    look
+    claim "the process goes on" kill -0 "$target"
+    at=("$program" "core.$target")
+    gcore -o core "$target" >/dev/null 2>&1
+    mode="$1, core file"
+    ask "info vthreads"
+    cp "$work/out" "$work/list"
+    look
+    rm -f "core.$target"
+    kill "${servers[0]}"
+    wait "$target"
+    servers=()
+}
+
+at=("$program")
+claim "without a process that is said" says "info vthreads" \
+    "There is no libvthread in this program, or it does not run"
+look_in VTHREAD_FREEZE=lazy
+look_in VTHREAD_FREEZE=eager
+end_claims
