@@ -79,6 +79,7 @@ struct memory {
 static uint64_t note_ticks(struct pool *pool, struct memory *last)
 {
     uint64_t now_ns = clock_now_ns();
+    clock_note(now_ns);
     uint64_t elapsed_ns = now_ns - last->looked_ns;
     if (elapsed_ns > LOOK_MAX_NS)
         elapsed_ns = LOOK_MAX_NS;

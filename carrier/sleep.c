@@ -121,7 +121,9 @@ static void fall_asleep(struct carrier *c)
     carrier_awake(c);
     /* It slept until the next timer: the poller has seen to that, the futex
      * has not. */
-    if (deadline_ns <= clock_now_ns())
+    uint64_t now_ns = clock_now_ns();
+    clock_note(now_ns);
+    if (deadline_ns <= now_ns)
         carrier_poll_now(c);
 }
 

@@ -83,7 +83,11 @@ struct thread {
                                the kernel's number */
     uint64_t deadline_ns;   /* W: when its timer is due; L: in a wait without
                                one the word that is handed over */
-    uint32_t timer_next;    /* W: thread numbers, 0 none */
+    union {
+        uint32_t timer_next;  /* W: thread numbers, 0 none */
+        uint32_t waits_since; /* O: in a wait without a timer: clock_ticks of
+                                 its beginning, for dumps */
+    };
     _Atomic uint32_t timer_prev; /* W, A: 0: not armed; see timer.c */
     uint32_t wait_next;     /* L: thread numbers, 0 none */
     uint32_t wait_prev;     /* L */

@@ -229,6 +229,8 @@ static int wait_in_kernel(struct thread *t, uint64_t flags,
                           uint64_t deadline_ns)
 {
     deadlock_note();
+    /* Not the recent time: with all carriers asleep nobody notes it. */
+    t->waits_since = clock_ticks(clock_now_ns());
     if (publish_wait(t, flags | THREAD_KERNEL)) {
         if (!(flags & THREAD_OUTSIDE))
             deadlock_look_again();
@@ -265,6 +267,8 @@ static bool begin_wait(struct local *here, struct thread *t, uint64_t flags)
             continue;
         if (wheel_arm(&here->station->wheel, t, deadline_ns))
             pool_deadline_moved(carrier_pool(here->carrier), deadline_ns);
+    } else {
+        t->waits_since = clock_recent_ticks();
     }
     return publish_wait(t, flags & ~(uint64_t)THREAD_TIMED);
 }

@@ -4,6 +4,7 @@
  *
  *     tests/dump_target              until standard input ends
  *     tests/dump_target crowd N      N parked threads, of a few kinds
+ *     tests/dump_target riser        one that is parked after a second of sleep
  *     tests/dump_target churn        threads come and go, as fast as they can
  *
  * Says "ready" when all threads are on their way to where they will stay.
@@ -323,6 +324,21 @@ static void crowd(int count)
     wait_for_the_end();
 }
 
+static void *sleeps_and_parks(void *arg)
+{
+    vthread_sleep(1000 * VTHREAD_MS);
+    here();
+    vthread_park();
+    return arg;
+}
+
+static void riser(void)
+{
+    start(sleeps_and_parks, NULL, "riser", 0);
+    wait_until_on_their_way(1);
+    wait_for_the_end();
+}
+
 static void *comes_and_goes(void *arg)
 {
     if (arg)
@@ -366,6 +382,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (argc > 2 && strcmp(argv[1], "crowd") == 0)
         crowd(atoi(argv[2]));
+    if (argc > 1 && strcmp(argv[1], "riser") == 0)
+        riser();
     if (argc > 1 && strcmp(argv[1], "churn") == 0)
         churn();
     check(pipe(pipe_ends), "pipe");

@@ -95,6 +95,7 @@ plain_text() # FILE
         s/OS thread [0-9]+/OS thread N/
         s/hread [0-9]{9,}/hread H/g
         s/, due in [-0-9.]+ s( to [-0-9.]+ s)?//
+        s/, for (at least )?[0-9.]+ s( to [0-9.]+ s)?//
         s/, [0-9]+ bytes of frames in (chunks|place)//
         /^    [^ ]+ \(.*\)$/{/\(dump_target\.c:/!d}' "$1"
 }
@@ -102,7 +103,7 @@ plain_text() # FILE
 plain_json() # FILE
 {
     sed -E '/"(process|core|pc|address|os_thread|steals|module)":/d
-        /"(times|longest_ns|all_ns|depth_bytes|frozen_bytes|due_in_ns)":/d
+        /"(times|longest_ns|all_ns|depth_bytes|frozen_bytes|due_in_ns|waited_ns)":/d
         /"schedulers": \[/,/^  \],/d
         /"stopped": \{/,/^  \}/d
         s/0x[0-9a-f]+/ADDRESS/
@@ -179,6 +180,46 @@ carriers_are_told()
         has_line "^  carrier [0-9]+, .*: runs thread [0-9]+ 'runner'" &&
         has_line "^  carrier .* runs thread [0-9]+ 'caller', in a call" &&
         has_line "^  carrier .* waits with a pinned thread"
+}
+
+# ---- Ages --------------------------------------------------------------------
+
+now_ms()
+{
+    local up
+    read -r up _ </proc/uptime
+    echo $((10#${up/./} * 10))
+}
+
+# How long the thread of that name has waited, in ms.
+waited_ms() # NAME
+{
+    vthread dump --json "$target" &&
+        sed -nE "/\"name\": \"$1\"/,/waited_ns/s/.*waited_ns\": ([0-9]+).*/\1/p" \
+            "$work/out" | awk '{ printf "%d\n", $1 / 1000000 }'
+}
+
+# It has begun to wait when a second of sleep was over in which nothing else
+# went on in the process; the clock that the library notes goes on until then.
+# A hundredth of a second, and a tick, may be lost in each number.
+riser_has_an_age()
+{
+    local began first second between elapsed
+    began=$(now_ms)
+    start riser
+    first=$(waited_ms riser)
+    between=$(now_ms)
+    [ "$first" -le $((between - began - 1000 + 20)) ] || {
+        echo "$first ms, but it began to wait 1 s after $began," \
+            "and it is $between"
+        return 1
+    }
+    sleep 0.3
+    elapsed=$(now_ms)
+    second=$(waited_ms riser)
+    [ $((second - first)) -ge $((elapsed - between - 20)) ] && return
+    echo "$first ms, and $((elapsed - between)) ms later $second ms"
+    return 1
 }
 
 look_at_all_states()
@@ -374,6 +415,8 @@ if kernel_writes_core; then
     claim "a core file of the kernel tells the same" dump_kernels_core
 fi
 refuse
+stop
+claim "how long a thread has waited" riser_has_an_age
 stop
 claim "the target dies half-way" target_dies
 churn

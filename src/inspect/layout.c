@@ -16,6 +16,7 @@
 #include "entry.h"
 #include "mutex.h"
 #include "once.h"
+#include "platform/clock.h"
 #include "rwlock.h"
 #include "scheduler.h"
 #include "scope_parts.h"

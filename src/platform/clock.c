@@ -5,6 +5,8 @@
 
 #include <time.h>
 
+struct clock_recent clock_recent;
+
 uint64_t clock_now_ns(void)
 {
     struct timespec now;

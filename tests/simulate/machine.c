@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 
 #include "continuation/switch.h"
+#include "platform/clock.h"
 #include "platform/futex.h"
 #include "thread.h"
 
@@ -237,6 +238,8 @@ struct context *machine_start(unsigned number, char letter,
 }
 
 /* ---- The kernel --------------------------------------------------------- */
+
+struct clock_recent clock_recent;
 
 uint64_t clock_now_ns(void)
 {

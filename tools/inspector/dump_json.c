@@ -102,6 +102,8 @@ static void put_wait(struct json *json, const struct dump *dump,
     if (t->has_deadline && dump->snapshot.taken_ns)
         json_number(json, "due_in_ns",
                     (int64_t)(t->deadline_ns - dump->snapshot.taken_ns));
+    if (!t->has_deadline)
+        json_unsigned(json, "waited_ns", t->waited_ns);
     json_close_object(json);
 }
 

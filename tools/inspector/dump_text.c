@@ -187,6 +187,21 @@ static void write_due(const struct dump *dump, const struct group *group)
         printf(", due in %.1f s", first);
 }
 
+/* "for 0.3 s", or of several "for 0.3 s to 5.0 s". */
+static void write_age(const struct dump *dump, const struct group *group)
+{
+    const struct seen_thread *t = thread_at(dump, group->first);
+    double least = (double)group->waited_least_ns / 1e9;
+    double most = (double)group->waited_most_ns / 1e9;
+    if (!t->waits || group->are_due)
+        return;
+    printf(", for %s", dump->is_core ? "at least " : "");
+    if (group->count > 1)
+        printf("%.1f s to %.1f s", least, most);
+    else
+        printf("%.1f s", least);
+}
+
 static void write_homes(const struct seen_thread *t)
 {
     if (t->frozen_bytes > 0)
@@ -225,6 +240,7 @@ static void write_group(const struct dump *dump, const struct group *group)
         printf("\n%zu threads, %s%s%s", group->count, dump_state(t),
                *wait ? ": each " : "", wait);
         write_due(dump, group);
+        write_age(dump, group);
         printf("\n");
         write_members(dump, group);
     } else {
@@ -232,6 +248,7 @@ static void write_group(const struct dump *dump, const struct group *group)
         name[0] = (char)(name[0] == 't' ? 'T' : 'P');
         printf("\n%s, %s%s%s", name, dump_state(t), *wait ? ": " : "", wait);
         write_due(dump, group);
+        write_age(dump, group);
         write_homes(t);
         printf("\n");
     }

@@ -76,6 +76,8 @@ static struct group *begin_group(struct groups *groups,
         .are_due = t->has_deadline,
         .due_first_ns = t->deadline_ns,
         .due_last_ns = t->deadline_ns,
+        .waited_least_ns = t->waited_ns,
+        .waited_most_ns = t->waited_ns,
     };
     return group;
 }
@@ -96,6 +98,10 @@ static void join_group(struct groups *groups, struct group *group,
         group->due_first_ns = t->deadline_ns;
     if (t->deadline_ns > group->due_last_ns)
         group->due_last_ns = t->deadline_ns;
+    if (t->waited_ns < group->waited_least_ns)
+        group->waited_least_ns = t->waited_ns;
+    if (t->waited_ns > group->waited_most_ns)
+        group->waited_most_ns = t->waited_ns;
 }
 
 /* ---- In order ----------------------------------------------------------- */

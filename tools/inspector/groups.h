@@ -19,6 +19,7 @@ struct group {
     bool has_one_object;   /* all wait for the same thing */
     bool has_one_holder;   /* and for the same thread */
     uint64_t due_first_ns, due_last_ns; /* deadlines, where all have one */
+    uint64_t waited_least_ns, waited_most_ns; /* where none has one */
     bool are_due;
 };
 

@@ -39,7 +39,8 @@ struct seen_thread {
     uint64_t entry;    /* its function; 0: a platform thread */
     uint64_t object;   /* what it waits for, by address; 0 */
     uint64_t scope;    /* that it is a child of; 0 */
-    uint64_t deadline_ns;   /* of its wait, if has_deadline */
+    uint64_t deadline_ns;   /* of its wait, if has_deadline, */
+    uint64_t waited_ns;     /* else how long it waits */
     uint32_t holder;   /* number of who has to end the wait; 0 */
     uint32_t stack;    /* STACK_NONE: it has none, or none is known */
     uint32_t depth_bytes, frozen_bytes;

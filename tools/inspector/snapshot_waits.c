@@ -34,6 +34,37 @@ static uint32_t word_at(const unsigned char *bytes, uint64_t offset)
     return word;
 }
 
+/* The library's clock for notes; of a core file as it was when somebody noted
+ * it last. */
+static uint32_t ticks_now(const struct snapshot *snapshot)
+{
+    const struct library *library = &snapshot->library;
+    if (!image_is_core(snapshot->image))
+        return (uint32_t)(stop_now_ns()
+                          >> library->value[IS_CLOCK_TICK_SHIFT]);
+    return (uint32_t)library_peek(library, snapshot->image,
+                                  library->value[ADDRESS_clock_recent],
+                                  AT_clock_recent_ticks);
+}
+
+static void read_time(const struct snapshot *snapshot, struct seen_thread *t,
+                      const void *object)
+{
+    const struct library *library = &snapshot->library;
+    t->has_deadline = t->word & library->value[IS_THREAD_TIMED];
+    if (t->has_deadline) {
+        t->deadline_ns = library_field(library, object,
+                                       AT_thread_deadline_ns);
+        return;
+    }
+    int32_t ticks =
+        (int32_t)(ticks_now(snapshot)
+                  - (uint32_t)library_field(library, object,
+                                            AT_thread_waits_since));
+    if (ticks > 0)
+        t->waited_ns = (uint64_t)ticks << library->value[IS_CLOCK_TICK_SHIFT];
+}
+
 /* The 8 bytes before the list are where the object begins. */
 static uint32_t holder_of(const struct library *library, uint64_t kind,
                           const unsigned char *object)
@@ -78,10 +109,7 @@ void snapshot_read_wait(const struct snapshot *snapshot,
     t->waits = true;
     t->waits_for = (uint8_t)library_field(library, object,
                                           AT_thread_waits_for);
-    t->has_deadline = t->word & value[IS_THREAD_TIMED];
-    if (t->has_deadline)
-        t->deadline_ns = library_field(library, object,
-                                       AT_thread_deadline_ns);
+    read_time(snapshot, t, object);
     if (t->waits_for == value[IS_FOR_END]) {
         t->holder = snapshot_number_at(snapshot, on);
     } else if (t->waits_for == value[IS_FOR_LISTED] && around_list && on) {
