@@ -48,6 +48,10 @@ _vthread()
     top:*)
         mapfile -t COMPREPLY < <(compgen -W "$(_vthread_processes)" -- "$word")
         ;;
+    dump:*)
+        mapfile -t COMPREPLY < <(compgen -W "$(_vthread_processes)" -- "$word"
+            compgen -f -- "$word")
+        ;;
     run:*)
         mapfile -t COMPREPLY < <(compgen -c -- "$word")
         ;;
