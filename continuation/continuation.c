@@ -16,6 +16,7 @@
 #include "continuation/freeze_thaw.h"
 #include "continuation/mount.h"
 #include "continuation/verify.h"
+#include "platform/cpu.h"
 #include "platform/panic.h"
 
 enum freeze_mode continuation_freeze_mode;
@@ -343,7 +344,6 @@ static uintptr_t word_at(const char *address)
     return *(const uintptr_t *)address;
 }
 
-/* A frame record is two words: the caller's, and the return address. */
 unsigned continuation_walk(const struct continuation *c, uint64_t *addresses,
                            unsigned max)
 {
@@ -351,15 +351,17 @@ unsigned continuation_walk(const struct continuation *c, uint64_t *addresses,
     unsigned count = 0;
     if (max == 0)
         return 0;
-    addresses[count++] = word_at(sp + SWITCH_RETURN_ADDRESS);
-    const char *frame = (const char *)word_at(sp + SWITCH_FRAME_POINTER);
-    while (count < max && frame > sp && frame + 16 <= top
-           && ((uintptr_t)frame & 7) == 0 && word_at(frame + 8) != 0) {
-        addresses[count++] = word_at(frame + 8);
-        const char *next = (const char *)word_at(frame);
-        if (next <= frame)
+    uintptr_t pc = word_at(sp + SWITCH_RETURN_ADDRESS);
+    addresses[count++] = cpu_return_address(pc);
+    uintptr_t frame = word_at(sp + SWITCH_FRAME_POINTER), last = 0;
+    while (count < max && frame > last && (frame & 7) == 0) {
+        const uintptr_t *record = cpu_frame_record(frame);
+        if ((const char *)record < sp || (const char *)(record + 2) > top
+            || record[1] == 0)
             break;
-        frame = next;
+        addresses[count++] = cpu_return_address(record[1]);
+        last = frame;
+        frame = record[0];
     }
     return count;
 }

@@ -1,38 +1,29 @@
 /*
  * switch.h - from one stack to another, in assembly.
  *
- * What a switch leaves on the stack that it leaves, lowest address first;
- * the offsets are those of switch_<cpu>.S:
- *
- *      sp -> +-----------------------------+
- *            | MXCSR, x87 control word     |  8 bytes
- *            | r15 r14 r13 r12 rbx rbp     | 48
- *            | return address              |  8
- *            +-----------------------------+ <- sp of the caller
+ * What a switch leaves on the stack that it leaves is drawn in
+ * switch_<cpu>.S: the registers that a function preserves, the words that
+ * control floating point, the return address.
  */
 #ifndef CONTINUATION_SWITCH_H
 #define CONTINUATION_SWITCH_H
 
 #include <stdint.h>
 
-#define SWITCH_FRAME_BYTES 64
+#include "continuation/switch_cpu.h" /* switch_<cpu>.h: configure's link */
 
 /* Where a register lies in that frame, for those who look at the stack from
- * outside: its number as DWARF has it.  The return address is the pc. */
+ * outside: its number as DWARF has it.  The last one is where it goes on, a
+ * return address; on aarch64 it is signed. */
 struct switch_slot {
     uint32_t dwarf_number;
     uint32_t offset;
 };
-#define SWITCH_SLOTS 7
 extern const struct switch_slot switch_slots[SWITCH_SLOTS];
-
-/* In it, from sp. */
-#define SWITCH_FRAME_POINTER 48
-#define SWITCH_RETURN_ADDRESS 56
 
 /* Saves the caller's registers on its stack and that stack's sp in
  * *save_sp, then goes on where `sp` was saved.  There, switch_stacks
- * returns value.  7 to 12 ns for the two of a resume and a yield. */
+ * returns value.  On x86-64 7 to 12 ns for a resume and a yield. */
 uintptr_t switch_stacks(void **save_sp, void *sp, uintptr_t value);
 
 /* The same without a way back: the stack left is at an end. */

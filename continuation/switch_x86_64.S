@@ -1,9 +1,9 @@
 /*
  * switch_x86_64.S - from one stack to another, for x86-64 and System V.
  *
- * See switch.h for the frame that a switch leaves behind.  The ABI makes
- * rbx, rbp, r12-r15, the control bits of MXCSR and the x87 control word the
- * callee's to preserve; all else is dead across the call.
+ * What a switch leaves behind, lowest address first: MXCSR and the x87 control
+ * word (8 bytes); r15, r14, r13, r12, rbx, rbp; the return address.  By the ABI
+ * these are the callee's to preserve, and all else is dead across the call.
  *
  * rsp never points at anything but a stack with room below it, so a signal
  * may land on any instruction.  Both stacks have the same layout at the

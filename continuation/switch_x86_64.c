@@ -15,16 +15,23 @@ struct switch_frame {
     uintptr_t return_address;
 };
 
-_Static_assert(sizeof(struct switch_frame) == SWITCH_FRAME_BYTES,
-               "the frame of switch_x86_64.S");
-_Static_assert(offsetof(struct switch_frame, return_address) == 56,
+_Static_assert(sizeof(struct switch_frame) == SWITCH_FRAME_BYTES
+                   && offsetof(struct switch_frame, rbp)
+                          == SWITCH_FRAME_POINTER
+                   && offsetof(struct switch_frame, return_address)
+                          == SWITCH_RETURN_ADDRESS,
                "the frame of switch_x86_64.S");
 
-#define SLOT(number, member) {number, offsetof(struct switch_frame, member)}
+#define AT(member) offsetof(struct switch_frame, member)
 
 const struct switch_slot switch_slots[SWITCH_SLOTS] = {
-    SLOT(3, rbx),  SLOT(6, rbp),  SLOT(12, r12),          SLOT(13, r13),
-    SLOT(14, r14), SLOT(15, r15), SLOT(16, return_address),
+    {3, AT(rbx)},
+    {6, AT(rbp)},
+    {12, AT(r12)},
+    {13, AT(r13)},
+    {14, AT(r14)},
+    {15, AT(r15)},
+    {16, AT(return_address)},
 };
 
 extern char switch_base[];

@@ -3,6 +3,7 @@
  * as they were, on any OS thread, though homes are shared.
  */
 #include <errno.h>
+#include <fenv.h>
 
 #include "continuation/continuation.h"
 #include "tests/continuations.h"
@@ -233,52 +234,49 @@ END_TEST
 
 /* ---- Registers ---------------------------------------------------------- */
 
-#if defined __x86_64__
-struct control_words {
-    unsigned mxcsr;
-    unsigned short x87;
+/* Thirds in all the arithmetic that the processor has (on x86-64 of two
+ * kinds), rounded as it is told to at present. */
+struct thirds {
+    int mode;
+    double up, down;
+    long double long_up, long_down;
 };
 
-static struct control_words control_words(void)
+static struct thirds thirds(void)
 {
-    struct control_words w;
-    __asm__ volatile("stmxcsr %0" : "=m"(w.mxcsr));
-    __asm__ volatile("fnstcw %0" : "=m"(w.x87));
-    w.mxcsr &= ~0x3fu; /* the sticky flags are nobody's */
-    return w;
+    volatile double one = 1, three = 3;
+    volatile long double long_one = 1, long_three = 3;
+    return (struct thirds){fegetround(), one / three, -one / three,
+                           long_one / long_three, -long_one / long_three};
 }
 
-static void set_control_words(struct control_words w)
+static void assert_rounds_as(const struct thirds *before)
 {
-    __asm__ volatile("ldmxcsr %0" : : "m"(w.mxcsr));
-    __asm__ volatile("fldcw %0" : : "m"(w.x87));
-}
-
-static void assert_control_words(unsigned mxcsr, unsigned x87)
-{
-    struct control_words w = control_words();
-    ck_assert_uint_eq(w.mxcsr, mxcsr);
-    ck_assert_uint_eq(w.x87, x87);
+    struct thirds now = thirds();
+    ck_assert_int_eq(now.mode, before->mode);
+    ck_assert(now.up == before->up && now.down == before->down);
+    ck_assert(now.long_up == before->long_up
+              && now.long_down == before->long_down);
 }
 
 /* Every rounding mode, one after the other. */
 static void rounds_its_own_way(void *arg)
 {
+    static const int modes[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD,
+                                FE_TOWARDZERO};
     unsigned first = *(unsigned *)arg;
     for (unsigned i = 0; i < 8; i++) {
-        unsigned mode = (first + i) % 4;
-        struct control_words w = {0x1f80u | mode << 13,
-                                  (unsigned short)(0x037f | mode << 10)};
-        set_control_words(w);
+        ck_assert_int_eq(fesetround(modes[(first + i) % 4]), 0);
+        struct thirds before = thirds();
         ck_assert_int_eq(yield_to(scope_a), 0);
-        assert_control_words(w.mxcsr, w.x87);
+        assert_rounds_as(&before);
     }
 }
 
-START_TEST(control_words_belong_to_the_continuation)
+START_TEST(the_rounding_mode_belongs_to_the_continuation)
 {
     static unsigned first[CROWD];
-    struct control_words mine = control_words();
+    struct thirds mine = thirds();
     set_mode("VTHREAD_OWN_LIMIT", "100");
     for (unsigned i = 0; i < CROWD; i++) {
         first[i] = i;
@@ -287,7 +285,7 @@ START_TEST(control_words_belong_to_the_continuation)
     for (int round = 0; round < 9; round++)
         for (int i = 0; i < CROWD; i++) {
             ck_assert_int_eq(run(crowd[i]), 0);
-            assert_control_words(mine.mxcsr, mine.x87);
+            assert_rounds_as(&mine);
         }
     for (int i = 0; i < CROWD; i++) {
         ck_assert(done(crowd[i]));
@@ -295,7 +293,54 @@ START_TEST(control_words_belong_to_the_continuation)
     }
 }
 END_TEST
-#endif
+
+/* More values of both kinds than any processor has registers that a call
+ * preserves: the compiler keeps them there as far as they go, for what lies in
+ * the arrays may be another thing after a call. */
+__attribute__((noinline)) static void keeps_registers(const uint64_t *word,
+                                                      const double *real)
+{
+    uint64_t a = word[0], b = word[1], c = word[2], d = word[3], e = word[4],
+             f = word[5], g = word[6], h = word[7], i = word[8], j = word[9],
+             k = word[10], l = word[11];
+    double m = real[0], n = real[1], o = real[2], p = real[3], q = real[4],
+           r = real[5], s = real[6], t = real[7], u = real[8], v = real[9],
+           w = real[10], x = real[11];
+    ck_assert_int_eq(yield_to(scope_a), 0);
+    ck_assert(a == word[0] && b == word[1] && c == word[2] && d == word[3]);
+    ck_assert(e == word[4] && f == word[5] && g == word[6] && h == word[7]);
+    ck_assert(i == word[8] && j == word[9] && k == word[10] && l == word[11]);
+    ck_assert(m == real[0] && n == real[1] && o == real[2] && p == real[3]);
+    ck_assert(q == real[4] && r == real[5] && s == real[6] && t == real[7]);
+    ck_assert(u == real[8] && v == real[9] && w == real[10] && x == real[11]);
+}
+
+static void keeps_registers_at_each_yield(void *arg)
+{
+    uint64_t words[12];
+    double reals[12];
+    for (unsigned i = 0; i < 7; i++) {
+        for (unsigned n = 0; n < 12; n++) {
+            words[n] = *(unsigned *)arg * 1000003u + i * 101u + n;
+            reals[n] = (double)words[n] + 0.5;
+        }
+        keeps_registers(words, reals);
+    }
+}
+
+START_TEST(registers_belong_to_the_continuation)
+{
+    static unsigned first[CROWD];
+    for (unsigned i = 0; i < CROWD; i++) {
+        first[i] = i + 1;
+        crowd[i] = make(scope_a, keeps_registers_at_each_yield, &first[i]);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        run_out(crowd[i], 8);
+        destroy(crowd[i]);
+    }
+}
+END_TEST
 
 /* ---- The suite ---------------------------------------------------------- */
 
@@ -312,8 +357,7 @@ int main(void)
     tcase_add_test(cases, a_home_that_is_held_is_asked_for_again);
     tcase_add_test(cases,
                    one_that_shares_its_home_is_not_run_inside_of_another);
-#if defined __x86_64__
-    tcase_add_test(cases, control_words_belong_to_the_continuation);
-#endif
+    tcase_add_test(cases, the_rounding_mode_belongs_to_the_continuation);
+    tcase_add_test(cases, registers_belong_to_the_continuation);
     return run_suite(suite);
 }

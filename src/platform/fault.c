@@ -21,6 +21,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "cpu.h"
 #include "memory.h"
 #include "panic.h"
 
@@ -36,15 +37,6 @@ static _Thread_local void *signal_stack;
 
 /* Telling. */
 
-static void *faulting_instruction(const ucontext_t *context)
-{
-#if defined __x86_64__
-    return (void *)context->uc_mcontext.gregs[REG_RIP];
-#elif defined __aarch64__
-    return (void *)context->uc_mcontext.pc;
-#endif
-}
-
 /* The walk begins in this handler; its own frames are of no interest. */
 static int handler_frames(void *const *frames, int count, const void *pc)
 {
@@ -59,7 +51,7 @@ static void print_frames(const ucontext_t *context)
 {
     void *frames[FRAMES];
     int count = backtrace(frames, FRAMES);
-    int skipped = handler_frames(frames, count, faulting_instruction(context));
+    int skipped = handler_frames(frames, count, CPU_PC(context));
 
     backtrace_symbols_fd(frames + skipped, count - skipped, STDERR_FILENO);
 }

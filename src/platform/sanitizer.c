@@ -207,16 +207,19 @@ __attribute__((constructor)) static void look_for_valgrind(void)
  * to unregister one by is not kept. */
 void sanitizer_valgrind_register(const void *bottom, const void *top)
 {
+    (void)bottom, (void)top;
     (void)VALGRIND_STACK_REGISTER(bottom, (const char *)top - 1);
 }
 
 void sanitizer_valgrind_undefine(const void *start, size_t size_bytes)
 {
+    (void)start, (void)size_bytes;
     (void)VALGRIND_MAKE_MEM_UNDEFINED(start, size_bytes);
 }
 
 void sanitizer_valgrind_define(const void *start, size_t size_bytes)
 {
+    (void)start, (void)size_bytes;
     (void)VALGRIND_MAKE_MEM_DEFINED(start, size_bytes);
 }
 

@@ -14,31 +14,16 @@
 #ifndef PLATFORM_THREAD_LOCAL_H
 #define PLATFORM_THREAD_LOCAL_H
 
-#if defined __x86_64__
+#include <stdint.h>
 
-/* The initial-exec model: an offset from the thread pointer.  A volatile asm
- * is neither moved across a call nor merged with another one. */
+#include "cpu.h"
+
 #define THREAD_LOCAL_SELF(type, function, variable)                           \
     static inline type *function(void)                                        \
     {                                                                         \
         type *address;                                                        \
-        __asm__ volatile("movq " #variable "@gottpoff(%%rip), %0\n\t"         \
-                         "addq %%fs:0, %0"                                    \
-                         : "=r"(address)::"memory");                          \
+        CPU_THREAD_LOCAL(address, variable);                                  \
         return address;                                                       \
     }
-
-#else
-
-/* Anywhere else: a call that the compiler cannot look into. */
-#define THREAD_LOCAL_SELF(type, function, variable)                           \
-    __attribute__((noinline, unused)) static type *function(void)             \
-    {                                                                         \
-        type *address = &variable;                                            \
-        __asm__ volatile("" : "+r"(address)::"memory");                       \
-        return address;                                                       \
-    }
-
-#endif
 
 #endif
