@@ -94,10 +94,10 @@ static void ring_free(struct ring *ring)
 /* All pages but the first, which has the size. */
 static void discard_slots(struct ring *ring)
 {
-    if (is_large(ring))
-        memory_discard((char *)ring + PAGE_SIZE_BYTES,
-                       ring_bytes(ring) / PAGE_SIZE_BYTES * PAGE_SIZE_BYTES
-                           - PAGE_SIZE_BYTES);
+    size_t page_bytes = memory_page_bytes();
+    size_t whole_bytes = ring_bytes(ring) & ~(page_bytes - 1);
+    if (is_large(ring) && whole_bytes > page_bytes)
+        memory_discard((char *)ring + page_bytes, whole_bytes - page_bytes);
 }
 
 int deque_init(struct deque *d)

@@ -110,7 +110,7 @@ static void lay_out(struct run_stack *stack, char *start, size_t size_bytes,
 {
     size_t gap = INLINE_CHUNK_BYTES + (number * 7u % 44u) * CACHE_LINE;
     stack->top = start + size_bytes - gap;
-    stack->bottom = start + PAGE_SIZE_BYTES;
+    stack->bottom = start + memory_page_bytes();
     sanitizer_stack_registered(stack->bottom, start + size_bytes);
 }
 
@@ -123,15 +123,16 @@ static int grow(struct region *region)
         return ENOMEM;
     char *start = region->start + first * SLOT_BYTES;
     struct run_stack *records = region->table + first;
+    size_t page_bytes = memory_page_bytes();
     /* Twice committed is no harm: a failed attempt may be repeated. */
     if (memory_commit(start, BATCH * SLOT_BYTES) != 0
         || memory_commit((char *)((uintptr_t)records
-                                  & ~(uintptr_t)(PAGE_SIZE_BYTES - 1)),
-                         PAGE_SIZE_BYTES) != 0)
+                                  & ~(uintptr_t)(page_bytes - 1)),
+                         page_bytes) != 0)
         return ENOMEM;
     for (uint32_t i = 0; i < BATCH; i++) {
         char *slot = start + i * SLOT_BYTES;
-        if (memory_guard(slot, PAGE_SIZE_BYTES) != 0)
+        if (memory_guard(slot, page_bytes) != 0)
             return ENOMEM;
         lay_out(&records[i], slot, SLOT_BYTES, first + i);
         records[i].is_common = region == &common;
@@ -143,9 +144,7 @@ static int grow(struct region *region)
     return 0;
 }
 
-_Static_assert(BATCH * sizeof(struct run_stack) <= PAGE_SIZE_BYTES
-                   && PAGE_SIZE_BYTES % (BATCH * sizeof(struct run_stack))
-                          == 0,
+_Static_assert(PAGE_SIZE_MIN_BYTES % (BATCH * sizeof(struct run_stack)) == 0,
                "the records of a batch lie in one page");
 
 int run_stack_init(unsigned own_limit, unsigned common_count)
@@ -238,7 +237,7 @@ static struct run_stack *take_large_free(size_t stack_size_bytes)
  * kept, for run_stack_of_address, and used again for the same size. */
 static struct run_stack *take_large(size_t stack_size_bytes)
 {
-    size_t size = stack_size_bytes + 2 * PAGE_SIZE_BYTES;
+    size_t size = stack_size_bytes + 2 * memory_page_bytes();
     struct run_stack *stack = take_large_free(stack_size_bytes);
     if (stack)
         return stack;
@@ -246,7 +245,7 @@ static struct run_stack *take_large(size_t stack_size_bytes)
     struct large_stack *large = memory_alloc_plain(CACHE_LINE, sizeof *large);
     char *start = large ? memory_reserve(size) : NULL;
     if (!start || memory_commit(start, size) != 0
-        || memory_guard(start, PAGE_SIZE_BYTES) != 0) {
+        || memory_guard(start, memory_page_bytes()) != 0) {
         if (start)
             memory_release(start, size);
         memory_free(large);
@@ -266,7 +265,7 @@ static void give_large(struct run_stack *stack)
 {
     struct large_stack *large = (struct large_stack *)stack;
     memory_discard(stack->bottom,
-                   run_stack_size(stack) & ~(PAGE_SIZE_BYTES - 1));
+                   run_stack_size(stack) & ~(memory_page_bytes() - 1));
     os_lock_acquire(&pool.lock);
     large->next_free = pool.large_free;
     pool.large_free = large;
@@ -503,7 +502,7 @@ struct run_stack *run_stack_of_address(const void *address)
     struct run_stack *stack = atomic_load_explicit(&pool.large,
                                                    memory_order_acquire);
     for (; stack; stack = stack->next)
-        if ((char *)address >= stack->bottom - PAGE_SIZE_BYTES
+        if ((char *)address >= stack->bottom - memory_page_bytes()
             && (char *)address < stack->top)
             return stack;
     return NULL;

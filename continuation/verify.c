@@ -71,12 +71,12 @@ void verify_before_thaw(struct continuation *c)
 
 static char *page_of(const void *address)
 {
-    return (char *)((uintptr_t)address & ~(uintptr_t)(PAGE_SIZE_BYTES - 1));
+    return (char *)((uintptr_t)address & ~(uintptr_t)(memory_page_bytes() - 1));
 }
 
 static size_t hidden_bytes(const struct continuation *c)
 {
-    return (size_t)(page_of(c->home->top - 1) + PAGE_SIZE_BYTES
+    return (size_t)(page_of(c->home->top - 1) + memory_page_bytes()
                     - page_of(c->sp));
 }
 

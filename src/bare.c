@@ -75,7 +75,7 @@ static bool is_valid(const vthread_continuation_attr_t *attr)
 {
     size_t size = attr->stack_size_bytes;
     return (size == 0
-            || (size % PAGE_SIZE_BYTES == 0 && size >= VTHREAD_STACK_SIZE_MIN
+            || (size % PAGE_SIZE_MIN_BYTES == 0 && size >= VTHREAD_STACK_SIZE_MIN
                 && size <= VTHREAD_STACK_SIZE_MAX))
            && !(attr->flags & ~VTHREAD_STACK_OWN) && attr->reserved == 0;
 }

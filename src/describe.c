@@ -193,13 +193,13 @@ void describe_self(char *buffer, size_t size_bytes)
 
 static size_t page_floor(size_t n)
 {
-    return n & ~(PAGE_SIZE_BYTES - 1);
+    return n & ~(memory_page_bytes() - 1);
 }
 
 static bool is_guard(const struct run_stack *stack, const void *address)
 {
     return (const char *)address < stack->bottom
-           && (const char *)address >= stack->bottom - PAGE_SIZE_BYTES;
+           && (const char *)address >= stack->bottom - memory_page_bytes();
 }
 
 bool describe_fault(void *address, char *buffer, size_t size_bytes)

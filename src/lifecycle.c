@@ -232,7 +232,7 @@ void running_migrate(struct vthread_scheduler *s, struct thread *t)
 static bool is_valid_size(size_t size)
 {
     return size == 0
-           || (size % PAGE_SIZE_BYTES == 0 && size >= VTHREAD_STACK_SIZE_MIN
+           || (size % PAGE_SIZE_MIN_BYTES == 0 && size >= VTHREAD_STACK_SIZE_MIN
                && size <= VTHREAD_STACK_SIZE_MAX);
 }
 

@@ -59,7 +59,7 @@
 /* A program with few threads grows by small steps; from here on it has many
  * and wants huge pages. */
 #define SPARSE_BYTES HUGE_PAGE_SIZE_BYTES
-#define SPARSE_STEP_BYTES (16 * PAGE_SIZE_BYTES)
+#define SPARSE_STEP_BYTES ((size_t)64 * 1024) /* of pages of any size */
 #define DENSE_STEP_BYTES HUGE_PAGE_SIZE_BYTES
 
 #if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__

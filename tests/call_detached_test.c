@@ -458,7 +458,7 @@ static long resident_bytes(void)
     ck_assert_ptr_nonnull(f);
     ck_assert_int_eq(fscanf(f, "%*d %ld", &pages), 1);
     fclose(f);
-    return pages * 4096;
+    return pages * sysconf(_SC_PAGESIZE);
 }
 
 START_TEST(calls_given_up_at_any_stage_leave_nothing)

@@ -16,7 +16,7 @@ static char *known_page;
 static bool explain_known_page(void *address, char *buffer, size_t size_bytes)
 {
     if ((char *)address < known_page
-        || (char *)address >= known_page + PAGE_SIZE_BYTES)
+        || (char *)address >= known_page + memory_page_bytes())
         return false;
     format_text(buffer, size_bytes, "a stray access to our page");
     return true;
@@ -39,7 +39,7 @@ static void touch_known_page(void)
 static void touch_other_page(void)
 {
     fault_install(explain_known_page);
-    touch(known_page + PAGE_SIZE_BYTES);
+    touch(known_page + memory_page_bytes());
 }
 
 static void be_sent_a_fault(void)
@@ -50,7 +50,7 @@ static void be_sent_a_fault(void)
 
 static void reserve_two_pages(void)
 {
-    known_page = reserved(2 * PAGE_SIZE_BYTES);
+    known_page = reserved(2 * memory_page_bytes());
 }
 
 START_TEST(a_known_fault_is_explained_and_aborts)
@@ -101,7 +101,7 @@ END_TEST
 static void repair(int number, siginfo_t *info, void *context)
 {
     (void)number, (void)info, (void)context;
-    mprotect(known_page, 2 * PAGE_SIZE_BYTES, PROT_READ | PROT_WRITE);
+    mprotect(known_page, 2 * memory_page_bytes(), PROT_READ | PROT_WRITE);
 }
 
 START_TEST(an_unknown_fault_goes_to_the_previous_handler)

@@ -24,7 +24,7 @@ static bool is_readable(const void *address)
 
 START_TEST(reserved_space_is_aligned_and_inaccessible)
 {
-    size_t size = 3 * HUGE_PAGE_SIZE_BYTES + 5 * PAGE_SIZE_BYTES;
+    size_t size = 3 * HUGE_PAGE_SIZE_BYTES + 5 * memory_page_bytes();
     char *start = reserved(size);
 
     ck_assert_uint_eq((uintptr_t)start % HUGE_PAGE_SIZE_BYTES, 0);
@@ -79,7 +79,7 @@ END_TEST
 
 START_TEST(committed_pages_read_zero_and_can_be_discarded)
 {
-    size_t size = 16 * PAGE_SIZE_BYTES;
+    size_t size = 64 * 1024;
     char *start = committed(size);
 
     ck_assert_int_eq(start[0] | start[size - 1], 0);
@@ -104,30 +104,30 @@ END_TEST
 
 START_TEST(a_guard_covers_its_pages_only)
 {
-    char *start = committed(3 * PAGE_SIZE_BYTES);
-    char *guard = start + PAGE_SIZE_BYTES;
+    char *start = committed(3 * memory_page_bytes());
+    char *guard = start + memory_page_bytes();
 
-    ck_assert_int_eq(memory_guard(guard, PAGE_SIZE_BYTES), 0);
+    ck_assert_int_eq(memory_guard(guard, memory_page_bytes()), 0);
     ck_assert(is_readable(guard - 1));
     ck_assert(!is_readable(guard));
-    ck_assert(!is_readable(guard + PAGE_SIZE_BYTES - 1));
-    ck_assert(is_readable(guard + PAGE_SIZE_BYTES));
-    memory_discard(guard, PAGE_SIZE_BYTES);
+    ck_assert(!is_readable(guard + memory_page_bytes() - 1));
+    ck_assert(is_readable(guard + memory_page_bytes()));
+    memory_discard(guard, memory_page_bytes());
     ck_assert(!is_readable(guard));
-    memory_release(start, 3 * PAGE_SIZE_BYTES);
+    memory_release(start, 3 * memory_page_bytes());
 }
 END_TEST
 
 START_TEST(hidden_pages_keep_their_contents)
 {
-    char *start = committed(PAGE_SIZE_BYTES);
+    char *start = committed(memory_page_bytes());
 
     start[7] = 7;
-    ck_assert_int_eq(memory_hide(start, PAGE_SIZE_BYTES), 0);
+    ck_assert_int_eq(memory_hide(start, memory_page_bytes()), 0);
     ck_assert(!is_readable(start));
-    ck_assert_int_eq(memory_show(start, PAGE_SIZE_BYTES), 0);
+    ck_assert_int_eq(memory_show(start, memory_page_bytes()), 0);
     ck_assert_int_eq(start[7], 7);
-    memory_release(start, PAGE_SIZE_BYTES);
+    memory_release(start, memory_page_bytes());
 }
 END_TEST
 
@@ -145,20 +145,20 @@ END_TEST
 
 START_TEST(every_kind_of_request_can_be_made_to_fail)
 {
-    char *start = reserved(PAGE_SIZE_BYTES);
+    char *start = reserved(memory_page_bytes());
 
     memory_fail_after(1);
     ck_assert_ptr_null(memory_alloc(1));
     ck_assert_ptr_null(memory_alloc_aligned(64, 64));
-    ck_assert_ptr_null(memory_reserve(PAGE_SIZE_BYTES));
-    ck_assert_int_eq(memory_commit(start, PAGE_SIZE_BYTES), ENOMEM);
-    ck_assert_int_eq(memory_commit_dense(start, PAGE_SIZE_BYTES), ENOMEM);
-    ck_assert_int_eq(memory_guard(start, PAGE_SIZE_BYTES), ENOMEM);
-    ck_assert_int_eq(memory_hide(start, PAGE_SIZE_BYTES), ENOMEM);
-    ck_assert_int_eq(memory_show(start, PAGE_SIZE_BYTES), ENOMEM);
+    ck_assert_ptr_null(memory_reserve(memory_page_bytes()));
+    ck_assert_int_eq(memory_commit(start, memory_page_bytes()), ENOMEM);
+    ck_assert_int_eq(memory_commit_dense(start, memory_page_bytes()), ENOMEM);
+    ck_assert_int_eq(memory_guard(start, memory_page_bytes()), ENOMEM);
+    ck_assert_int_eq(memory_hide(start, memory_page_bytes()), ENOMEM);
+    ck_assert_int_eq(memory_show(start, memory_page_bytes()), ENOMEM);
     ck_assert(!is_readable(start));
     memory_fail_after(0);
-    memory_release(start, PAGE_SIZE_BYTES);
+    memory_release(start, memory_page_bytes());
 }
 END_TEST
 

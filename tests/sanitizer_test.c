@@ -21,7 +21,7 @@ END_TEST
 START_TEST(poison_travels_with_the_frames)
 {
     struct sanitizer_stack stack;
-    char *place = committed(PAGE_SIZE_BYTES);
+    char *place = committed(memory_page_bytes());
 
     sanitizer_stack_init(&stack);
     __asan_poison_memory_region(place + 64, 32);
@@ -34,10 +34,10 @@ START_TEST(poison_travels_with_the_frames)
     ck_assert_int_eq(__asan_address_is_poisoned(place + 64), 1);
     ck_assert_int_eq(__asan_address_is_poisoned(place + 95), 1);
     ck_assert_int_eq(__asan_address_is_poisoned(place + 96), 0);
-    sanitizer_stack_vacated(place, PAGE_SIZE_BYTES);
-    ck_assert_ptr_null(__asan_region_is_poisoned(place, PAGE_SIZE_BYTES));
+    sanitizer_stack_vacated(place, memory_page_bytes());
+    ck_assert_ptr_null(__asan_region_is_poisoned(place, memory_page_bytes()));
     sanitizer_stack_destroy(&stack);
-    memory_release(place, PAGE_SIZE_BYTES);
+    memory_release(place, memory_page_bytes());
 }
 END_TEST
 

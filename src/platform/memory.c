@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 #include "collector.h"
@@ -52,14 +53,20 @@ static void release_unless_empty(char *start, size_t size_bytes)
         munmap(start, size_bytes);
 }
 
+size_t memory_page_bytes(void)
+{
+    return (size_t)getauxval(AT_PAGESZ);
+}
+
 static size_t whole_pages(size_t size_bytes)
 {
-    return (size_bytes + PAGE_SIZE_BYTES - 1) & ~(PAGE_SIZE_BYTES - 1);
+    size_t page_bytes = memory_page_bytes();
+    return (size_bytes + page_bytes - 1) & ~(page_bytes - 1);
 }
 
 void *memory_reserve(size_t size_bytes)
 {
-    size_t slack_bytes = HUGE_PAGE_SIZE_BYTES - PAGE_SIZE_BYTES;
+    size_t slack_bytes = HUGE_PAGE_SIZE_BYTES - PAGE_SIZE_MIN_BYTES;
     char *mapped, *start;
     size_t head_bytes;
 

@@ -10,8 +10,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define PAGE_SIZE_BYTES ((size_t)4096)
+/* No system has smaller pages, and the size of any is a multiple. */
+#define PAGE_SIZE_MIN_BYTES ((size_t)4096)
 #define HUGE_PAGE_SIZE_BYTES ((size_t)2 * 1024 * 1024)
+
+/* The system's page: 4 KiB on x86-64, up to 64 on other processors, as the
+ * kernel was built. */
+size_t memory_page_bytes(void);
 
 /* Reserves address space, inaccessible, aligned to HUGE_PAGE_SIZE_BYTES.
  * Returns NULL when there is none. */
