@@ -49,7 +49,7 @@ int vthread_opendir(const char *path, vthread_dir_t **dir)
 static long fetch(void *arg)
 {
     vthread_dir_t *dir = arg;
-    return getdents64(dir->fd, dir->batch, sizeof dir->batch);
+    return getdents64(dir->fd, (void *)dir->batch, sizeof dir->batch);
 }
 
 int vthread_readdir(vthread_dir_t *dir, const struct dirent **entry)

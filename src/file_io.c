@@ -35,6 +35,7 @@
 #include "descriptor.h"
 #include "in_place.h"
 #include "operation.h"
+#include "platform/libc.h"
 #include "platform/system.h"
 #include "ring.h"
 

@@ -31,7 +31,9 @@ int __wrap_system_close(int fd)
  * an arena for a new thread. */
 static void setup(void)
 {
+#if defined M_ARENA_MAX
     mallopt(M_ARENA_MAX, 1);
+#endif
 }
 
 /* ---- Records ------------------------------------------------------------ */

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "platform/fault.h"
+#include "platform/libc.h"
 #include "platform/os_thread.h"
 #include "platform/panic.h"
 #include "tests/pages.h"
@@ -63,7 +64,8 @@ START_TEST(a_known_fault_is_explained_and_aborts)
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
     ck_assert_ptr_eq(strstr(text, "vthread: a stray access to our page\n"),
                      text);
-    ck_assert_ptr_nonnull(strstr(text, program_invocation_short_name));
+    if (backtrace_can_walk)
+        ck_assert_ptr_nonnull(strstr(text, program_invocation_short_name));
 }
 END_TEST
 

@@ -42,7 +42,8 @@ static void *fails(void *arg)
     ck_assert_int_eq(vthread_dlopen("libnowhere.so.7", RTLD_NOW, &handle,
                                     little, sizeof little),
                      ELIBACC);
-    ck_assert_str_eq(little, "lib");
+    ck_assert_uint_eq(strlen(little), 3);
+    ck_assert_int_eq(strncmp(little, why, 3), 0);
     ck_assert_int_eq(vthread_dlopen("libnowhere.so.7", RTLD_NOW, &handle,
                                     NULL, 0),
                      ELIBACC);

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "platform/libc.h"
 #include "tests/children.h"
 
 /* ---- Stack overflow ----------------------------------------------------- */
@@ -50,7 +51,8 @@ static void overflow_is_told(size_t least, size_t most)
     unsigned frames = 0;
     for (const char *p = text; (p = strstr(p, "[0x")) != NULL; p++)
         frames++;
-    ck_assert_uint_ge(frames, least_frames);
+    if (backtrace_can_walk)
+        ck_assert_uint_ge(frames, least_frames);
 }
 
 START_TEST(an_overflow_names_the_thread_its_size_and_frames)

@@ -4,10 +4,9 @@
 #ifndef TESTS_PIN_EPISODES_H
 #define TESTS_PIN_EPISODES_H
 
-#include <unwind.h>
-
 #include <vthread/pin.h>
 
+#include "platform/unwinder.h"
 #include "tests/threads.h"
 
 enum { EPISODES_MAX = 64 };

@@ -185,8 +185,8 @@ static void *sets_bits_beyond(void *arg)
     FD_SET(pair.reader, &reads);
     FD_SET(FD_SETSIZE - 1, &reads);
     writes = reads;
-    int expected = (int)syscall(SYS_select, FD_SETSIZE, &reads, NULL, NULL,
-                                &(struct timeval){0});
+    int expected = (int)syscall(SYS_pselect6, FD_SETSIZE, &reads, NULL, NULL,
+                                &(struct timespec){0}, NULL);
     require(select(FD_SETSIZE, &writes, NULL, NULL, NULL) == expected);
     require(memcmp(&reads, &writes, sizeof reads) == 0);
     close_pair(pair);

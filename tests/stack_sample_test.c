@@ -81,7 +81,7 @@ static void *polls(void *arg)
     struct asked *asked = arg;
     struct pollfd fds = {.fd = asked->ends[0], .events = POLLIN};
     say_who(asked);
-    asked->result = poll(&fds, 1, -1);
+    asked->result = ppoll(&fds, 1, NULL, NULL);
     asked->error = errno;
     return NULL;
 }
@@ -96,7 +96,7 @@ START_TEST(one_that_waits_in_the_kernel_is_not_disturbed)
     char path[64], text[64] = "";
     snprintf(path, sizeof path, "/proc/self/task/%d/syscall",
              atomic_load(&asked.os_thread));
-    while (atoi(text) != SYS_poll) {
+    while (atoi(text) != SYS_ppoll) {
         FILE *file = fopen(path, "r");
         ck_assert_ptr_nonnull(file);
         if (!fgets(text, sizeof text, file))
@@ -106,7 +106,7 @@ START_TEST(one_that_waits_in_the_kernel_is_not_disturbed)
     for (int i = 0; i < 100; i++) {
         ck_assert(stack_sample_take(atomic_load(&asked.os_thread), &sample));
         ck_assert(sample.is_in_kernel);
-        ck_assert_int_eq(sample.call, SYS_poll);
+        ck_assert_int_eq(sample.call, SYS_ppoll);
         ck_assert_uint_eq(sample.count, 1);
     }
     ck_assert_int_eq(write(asked.ends[1], "", 1), 1);

@@ -15,6 +15,7 @@
 
 #include <vthread.h>
 
+#include "tests/control_words.h"
 #include "tests/random.h"
 
 #define STACK_MAX 4000
@@ -23,16 +24,11 @@
 #define FRAME                                                                 \
     __attribute__((noinline, no_sanitize("signed-integer-overflow")))
 
-struct control_words {
-    unsigned mxcsr;
-    unsigned short x87;
-};
-
 struct catch {
     jmp_buf environment;
     struct catch *outer;
     unsigned depth, pins;
-    struct control_words control;
+    uint32_t control;
 };
 
 struct trace;
@@ -58,7 +54,7 @@ struct trace {
     unsigned inner_pins;    /* and those inside of the innermost nested one */
     unsigned nesting;
     unsigned char stack[STACK_MAX]; /* their kinds */
-    struct control_words control;   /* as they should be */
+    uint32_t control;               /* as they should be */
     struct catch *catch;
     uint64_t thrown;
     void *base;             /* an unwinder need not go beyond */
@@ -90,12 +86,5 @@ void run_program(void *argument);
 
 /* The first error is kept, in words. */
 void trace_error(struct trace *t, const char *what, const char *where);
-
-/* MXCSR and the x87 control word. */
-struct control_words control_words(void);
-void set_control_words(struct control_words w);
-
-/* One of four rounding modes for each of the two units, and flushing. */
-struct control_words control_words_of(unsigned n);
 
 #endif

@@ -376,7 +376,7 @@ static FRAME uint64_t LEVEL(call_loop)(struct trace *t, uint64_t x)
 /* Another rounding mode, for all that is called from here. */
 static FRAME uint64_t LEVEL(call_rounding)(struct trace *t, uint64_t x)
 {
-    struct control_words before = t->control;
+    uint32_t before = t->control;
     uint64_t acc = x;
     trace_enter(t, KIND_ROUNDING);
     trace_control(t, control_words_of((unsigned)x));

@@ -102,30 +102,6 @@ static inline uint64_t sum_of(const uint64_t *n, unsigned count)
     return sum;
 }
 
-/* ---- Control words ------------------------------------------------------ */
-
-struct control_words control_words(void)
-{
-    struct control_words w;
-    __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(w.mxcsr), "=m"(w.x87));
-    w.mxcsr &= 0xffc0; /* the others are flags, and nobody's */
-    return w;
-}
-
-void set_control_words(struct control_words w)
-{
-    __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(w.mxcsr), "m"(w.x87));
-}
-
-struct control_words control_words_of(unsigned n)
-{
-    unsigned flush = sanitizer_is_valgrind ? 0 : n & 4; /* it has none */
-    return (struct control_words){
-        .mxcsr = 0x1f80u | (n & 3) << 13 | flush << 13,
-        .x87 = (unsigned short)(0x037f | (n >> 3 & 3) << 10),
-    };
-}
-
 /* ---- What a program does ------------------------------------------------ */
 
 FRAME void trace_error(struct trace *t, const char *what, const char *where)
@@ -211,8 +187,7 @@ static FRAME uint64_t walk_stack(struct trace *t)
 
 static void compare_control_words(struct trace *t)
 {
-    struct control_words now = control_words();
-    if (now.mxcsr != t->control.mxcsr || now.x87 != t->control.x87)
+    if (control_words() != t->control)
         trace_error(t, "control words have changed",
                     kind_names[t->stack[t->depth - 1]]);
 }
@@ -239,7 +214,7 @@ static FRAME void trace_yield(struct trace *t)
         trace_record(t, walk_stack(t));
 }
 
-static void trace_control(struct trace *t, struct control_words w)
+static void trace_control(struct trace *t, uint32_t w)
 {
     t->control = w;
     set_control_words(w);
@@ -340,7 +315,7 @@ static FRAME void run_nested(void *argument)
 
 static void run_to_end(struct trace *t, vthread_continuation_t *c)
 {
-    struct control_words outside = t->control, inside = outside;
+    uint32_t outside = t->control, inside = outside;
     while (!vthread_continuation_is_done(c)) {
         t->control = inside;
         int err = vthread_continuation_run(c);
@@ -454,7 +429,7 @@ void trace_init(struct trace *t, uint64_t seed, const struct way *way)
 FRAME void run_program(void *argument)
 {
     struct trace *t = argument;
-    struct control_words before = control_words();
+    uint32_t before = control_words();
     t->base = __builtin_frame_address(0);
     trace_control(t, control_words_of(0));
     while (t->left > 0) {

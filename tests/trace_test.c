@@ -154,12 +154,12 @@ static bool step_of(struct trace *t)
         return false;
     bool is_done = vthread_continuation_is_done(t->continuation);
     if (!is_done) {
-        struct control_words before = control_words();
+        uint32_t before = control_words();
         int err = vthread_continuation_run(t->continuation);
-        struct control_words after = control_words();
+        uint32_t after = control_words();
         if (err != 0 && err != EAGAIN)
             trace_error(t, strerror(err), "step");
-        if (before.mxcsr != after.mxcsr || before.x87 != after.x87)
+        if (before != after)
             trace_error(t, "the runner's control words have changed",
                         "step");
     }
@@ -349,23 +349,17 @@ static int yield_and_change_a_local(struct trace *t)
 
 static int yield_and_change_the_rounding(struct trace *t)
 {
-    if (t->control.mxcsr != control_words_of(0).mxcsr) {
+    if (t->control != control_words_of(0)) {
         set_control_words(control_words_of(0));
         t->plant.is_done = true;
     }
     return 0;
 }
 
-/* The compiler is not told. */
 static FRAME int yield_and_change_registers(struct trace *t)
 {
     t->plant.is_done = true;
-    __asm__ volatile("xorl $8, %%ebx\n\txorl $8, %%r12d\n\t"
-                     "xorl $8, %%r13d\n\txorl $8, %%r14d\n\t"
-                     "xorl $8, %%r15d"
-                     :
-                     :
-                     :);
+    CHANGE_REGISTERS();
     return 0;
 }
 

@@ -37,7 +37,7 @@ typedef struct vthread_spawn_fd {
 /* It leads a session of its own, without a terminal. */
 #define VTHREAD_SPAWN_SESSION 2u
 /* It gets 0, 1, 2 and what `fds` names; nothing else, close-on-exec or
- * not. */
+ * not.  ENOSYS where the C library cannot do it (musl). */
 #define VTHREAD_SPAWN_CLOSE_OTHERS 4u
 
 /* Zero is valid and means: the caller's environment, directory and

@@ -19,6 +19,7 @@
  */
 #include "inspect/held.h"
 
+#include <limits.h>
 #include <pthread.h>
 
 #include "continuation/mount.h"

@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <unwind.h>
 
 #include <vthread.h>
 
@@ -35,6 +34,7 @@
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/panic.h"
+#include "platform/unwinder.h"
 #include "scheduler.h"
 #include "settings.h"
 #include "thread.h"

@@ -30,6 +30,7 @@
 #include "platform/clock.h"
 #include "platform/fault.h"
 #include "platform/futex.h"
+#include "platform/libc.h"
 #include "platform/memory.h"
 #include "platform/os_thread.h"
 #include "platform/panic.h"

@@ -14,7 +14,6 @@
 #include "fault.h"
 
 #include <errno.h>
-#include <execinfo.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -22,6 +21,7 @@
 #include <unistd.h>
 
 #include "cpu.h"
+#include "libc.h"
 #include "memory.h"
 #include "panic.h"
 

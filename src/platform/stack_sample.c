@@ -11,15 +11,14 @@
  *     TAKEN -> NONE     who asks, having copied the record
  *
  * The handler allocates nothing and takes no lock: the unwinder finds tables
- * without one since glibc 2.35.  On older systems it takes the loader's, so
- * there a thread that is just loading a library would wait for itself; it is
- * not asked there.
+ * without one since glibc 2.35.  On older systems, and with musl, it takes
+ * the loader's, so there a thread that is just loading a library would wait
+ * for itself; it is not asked there.
  */
 #include "stack_sample.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gnu/libc-version.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -28,14 +27,15 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
-#include <unwind.h>
 
 #include "clock.h"
+#include "cpu.h"
 #include "futex.h"
 #include "os_signal.h"
 #include "os_thread.h"
 #include "panic.h"
 #include "system.h"
+#include "unwinder.h"
 
 enum { NONE, ASKED, TAKING, TAKEN };
 
@@ -50,20 +50,6 @@ static int asked;                  /* of the question: the OS thread */
 static struct stack_sample record; /* the handler's while TAKING */
 
 /* ---- The handler -------------------------------------------------------- */
-
-static const void *interrupted_at(const ucontext_t *context)
-{
-#if defined __x86_64__
-    return (const void *)context->uc_mcontext.gregs[REG_RIP];
-#elif defined __aarch64__
-    return (const void *)context->uc_mcontext.pc;
-#elif defined __riscv
-    return (const void *)context->uc_mcontext.__gregs[REG_PC];
-#else
-    (void)context;
-    return NULL;
-#endif
-}
 
 /* What lies above the interrupted frame is the handler's. */
 struct walk {
@@ -99,7 +85,7 @@ static bool is_question(void)
 
 static void handle(int signal, siginfo_t *info, void *context)
 {
-    struct walk walk = {.from = interrupted_at(context)};
+    struct walk walk = {.from = CPU_PC((const ucontext_t *)context)};
     int saved_errno = errno;
 
     (void)signal;
@@ -115,14 +101,6 @@ static void handle(int signal, siginfo_t *info, void *context)
 }
 
 /* ---- Allowing ----------------------------------------------------------- */
-
-static bool is_walk_safe(void)
-{
-    int major = atoi(gnu_get_libc_version());
-    const char *dot = strchr(gnu_get_libc_version(), '.');
-
-    return major > 2 || (major == 2 && dot && atoi(dot + 1) >= 35);
-}
 
 static _Unwind_Reason_Code see_nothing(struct _Unwind_Context *frame,
                                        void *unused)
@@ -140,7 +118,7 @@ static void take_signal(void)
 
     sigfillset(&action.sa_mask);
     _Unwind_Backtrace(see_nothing, NULL); /* loads what it needs */
-    if (is_walk_safe())
+    if (unwinder_takes_no_lock())
         number = os_signal_take(&action);
 }
 

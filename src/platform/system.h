@@ -32,6 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "platform/libc.h"
 #include "platform/sanitizer.h"
 
 #define SYSTEM_CALL(name, ...)                                                \
