@@ -9,6 +9,7 @@
 
 #include "inspect/control.h"
 #include "inspect/control_protocol.h"
+#include "platform/cpu.h"
 #include "tests/children.h"
 
 /* ---- Clients ------------------------------------------------------------ */
@@ -248,7 +249,7 @@ static void *stays_on_its_carrier(void *arg)
     struct runner *runner = arg;
     atomic_store(&runner->runs, 1);
     while (!atomic_load(&runner->may_end))
-        __builtin_ia32_pause();
+        cpu_relax();
     return NULL;
 }
 

@@ -9,7 +9,7 @@ static void *spins_while_another_waits(void *s)
 {
     vthread_t other = start(return_argument, NULL);
     while (stats_of(s).hogs == 0)
-        __builtin_ia32_pause();
+        cpu_relax();
     join(other);
     return NULL;
 }
@@ -43,7 +43,7 @@ static void *spins_while_a_sleeper_is_due(void *s)
 {
     vthread_t sleeper = start_one_that_sleeps();
     while (stats_of(s).hogs == 0)
-        __builtin_ia32_pause();
+        cpu_relax();
     join(sleeper);
     return NULL;
 }

@@ -118,7 +118,7 @@ END_TEST
 static void spin_until(atomic_int *word)
 {
     while (!atomic_load(word))
-        __builtin_ia32_pause();
+        cpu_relax();
 }
 
 static void *parks_then_sets_flag(void *arg)
@@ -204,7 +204,7 @@ static void *meets_the_other(void *fd)
     ck_assert_int_eq(vthread_read(*(int *)fd, &byte, 1, &n), 0);
     atomic_fetch_add(&flag, 1);
     while (atomic_load(&flag) < 2)
-        __builtin_ia32_pause();
+        cpu_relax();
     return NULL;
 }
 
