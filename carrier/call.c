@@ -179,9 +179,7 @@ static void join_count(struct carrier *c)
     struct pool *pool = c->pool;
     atomic_fetch_add_explicit(&pool->awake, 1, memory_order_seq_cst);
     count_return(c);
-    if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
-                                      memory_order_relaxed)))
-        monitor_wake(pool);
+    monitor_wake_if_asleep(pool);
 }
 
 /* ---- Foreign calls ------------------------------------------------------ */

@@ -165,6 +165,16 @@ int monitor_start(struct pool *pool);
 void monitor_stop(struct pool *pool);
 void monitor_wake(struct pool *pool);
 
+/* After awake++, by a read-modify-write or before one. */
+static inline void monitor_wake_if_asleep(struct pool *pool)
+{
+    /* (B) awake, then the flag; pairs with rest (A) in monitor.c. */
+    fence_after_rmw();
+    if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
+                                      memory_order_relaxed)))
+        monitor_wake(pool);
+}
+
 /* After work has been published and a full fence: wakes a carrier unless
  * one is looking for work already. */
 static inline void pool_wake_if_needed(struct pool *pool)

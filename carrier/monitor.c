@@ -324,11 +324,12 @@ static bool is_quiet(struct pool *pool)
 static void rest(struct pool *pool)
 {
     atomic_store_explicit(&pool->monitor_signal, 0, memory_order_relaxed);
-    /* seq_cst: before the look at awake.  A carrier that wakes in between
-     * and does not see the flag is seen here, or at the next rest: then
-     * the pool has gone without a monitor for one period of wakefulness
-     * of which nothing was seen, no more. */
-    atomic_store_explicit(&pool->monitor_sleeps, true, memory_order_seq_cst);
+    /* Release: after the signal of the last rest is gone. */
+    atomic_store_explicit(&pool->monitor_sleeps, true, memory_order_release);
+    /* (A) The flag, then the look at awake; pairs with monitor_wake_if_asleep
+     * (B).  A carrier that wakes in between and does not see the flag is seen
+     * here. */
+    atomic_thread_fence(memory_order_seq_cst);
     uint64_t until_ns = pool->client.quiet(pool);
     if (is_quiet(pool) && carrier_has_poller() && has_keeper(pool)
         && !atomic_load_explicit(&pool->is_stopping, memory_order_seq_cst))

@@ -127,9 +127,7 @@ void pool_wake_one(struct pool *pool)
             pool_wake_if_needed(pool);
         return;
     }
-    if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
-                                      memory_order_relaxed)))
-        monitor_wake(pool);
+    monitor_wake_if_asleep(pool);
 }
 
 bool pool_has_work(struct pool *pool)

@@ -50,9 +50,7 @@ void carrier_awake(struct carrier *c)
     if (pool_take_off_idle(c))
         atomic_fetch_add_explicit(&pool->awake, 1, memory_order_relaxed);
     os_lock_release(&pool->lock);
-    if (unlikely(atomic_load_explicit(&pool->monitor_sleeps,
-                                      memory_order_relaxed)))
-        monitor_wake(pool);
+    monitor_wake_if_asleep(pool);
 }
 
 /* Becomes the timekeeper if there is none, and says until when to sleep. */
