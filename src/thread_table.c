@@ -336,6 +336,9 @@ static void begin(struct thread *t)
 
     if (generation == 0)
         generation = 1;
+    /* Release: who sees anything of this life sees that the last one is over;
+     * pairs with the fence of the census, which reads without a lock. */
+    atomic_thread_fence(memory_order_release);
     clear(t);
     atomic_store_explicit(&t->word, generation << 32, memory_order_relaxed);
 }
