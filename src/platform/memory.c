@@ -26,6 +26,7 @@ enum {
     ADVICE_POPULATE_WRITE = 23,  /* Linux 5.14 */
     ADVICE_DONTNEED_LOCKED = 24, /* Linux 5.18 */
     ADVICE_GUARD_INSTALL = 102,  /* Linux 6.13 */
+    ADVICE_OF_NOBODY = 0x7654321,
 };
 
 static struct failure failure;
@@ -190,12 +191,30 @@ static bool may_be_mapping(void)
            < MAPPINGS_MAX;
 }
 
+/* Emulators of the kernel may take any advice and heed none: qemu-user does.
+ * Who takes one that nobody has ever defined is not believed. */
+static bool advice_is_heeded(void *start, size_t size_bytes)
+{
+    enum { UNKNOWN, HEEDED, IGNORED };
+    static _Atomic int state;
+    int now = atomic_load_explicit(&state, memory_order_relaxed);
+
+    if (now == UNKNOWN) {
+        now = madvise(start, size_bytes, ADVICE_OF_NOBODY) == 0 ? IGNORED
+                                                                : HEEDED;
+        /* Relaxed: all who find out find the same. */
+        atomic_store_explicit(&state, now, memory_order_relaxed);
+    }
+    return now == HEEDED;
+}
+
 int memory_guard(void *start, size_t size_bytes)
 {
     if (memory_should_fail())
         return ENOMEM;
     /* A leak checker reads all that is mapped readable. */
     if (!sanitizer_scans_memory && !may_be_mapping()
+        && advice_is_heeded(start, size_bytes)
         && madvise(start, size_bytes, ADVICE_GUARD_INSTALL) == 0)
         return 0;
     return protect(start, size_bytes, PROT_NONE);
