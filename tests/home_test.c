@@ -132,7 +132,8 @@ static void *only_sleeps(void *arg)
     return arg;
 }
 
-/* 256 bytes are all that it costs: nothing of it lies elsewhere. */
+/* 256 bytes are all that it costs: nothing of it lies elsewhere.  On the
+ * other processors the switch alone keeps more registers than fit. */
 START_TEST(the_frames_of_a_sleeper_fit_its_object)
 {
     static vthread_t sleepers[64];
@@ -142,8 +143,8 @@ START_TEST(the_frames_of_a_sleeper_fit_its_object)
         sleepers[i] = start(only_sleeps, NULL);
     for (unsigned i = 0; i < COUNT_OF(sleepers); i++)
         until_waiting(sleepers[i]);
-#if defined __OPTIMIZE__ && !defined __SANITIZE_ADDRESS__                     \
-    && !defined __SANITIZE_THREAD__
+#if defined __x86_64__ && defined __OPTIMIZE__                                \
+    && !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
     for (unsigned i = 0; i < COUNT_OF(sleepers); i++)
         if (!mode_is("VTHREAD_FREEZE", "eager"))
             ck_assert_ptr_null(
