@@ -479,11 +479,6 @@ void run_stack_set_doubtful(bool all)
                           memory_order_relaxed);
 }
 
-bool run_stack_is_common_address(const void *address)
-{
-    return lies_in(&common, address);
-}
-
 static struct run_stack *find(struct region *region, const void *address)
 {
     size_t slot = ((uintptr_t)address - (uintptr_t)region->start) / SLOT_BYTES;
@@ -491,6 +486,11 @@ static struct run_stack *find(struct region *region, const void *address)
     if (slot >= atomic_load_explicit(&region->ready, memory_order_acquire))
         return NULL;
     return &region->table[slot];
+}
+
+bool run_stack_is_common_address(const void *address)
+{
+    return lies_in(&common, address) && find(&common, address) != NULL;
 }
 
 struct run_stack *run_stack_of_address(const void *address)

@@ -138,7 +138,9 @@ static inline bool run_stack_is_doubtful(const void *address)
                                   memory_order_relaxed);
 }
 
-/* Whether the address lies in the region of common homes. */
+/* Whether the address lies in a common home.  The region that is reserved for
+ * them is much larger: where none is yet no pointer leads, only a number that
+ * looks like one, such as a handle. */
 bool run_stack_is_common_address(const void *address);
 
 /* The run stack in whose slot the address lies (its guard included), or

@@ -226,6 +226,33 @@ START_TEST(a_pointer_into_a_shared_home_is_refused)
 }
 END_TEST
 
+static void *takes_any_word(void *arg)
+{
+    return arg;
+}
+
+static void *is_accepted(void *word)
+{
+    vthread_t t;
+    ck_assert_int_eq(vthread_create(&t, NULL, takes_any_word, word), 0);
+    ck_assert_ptr_eq(join(t), word);
+    return NULL;
+}
+
+/* Handles of some generations do. */
+START_TEST(a_number_that_looks_like_a_home_to_be_is_accepted)
+{
+    set_mode("VTHREAD_OWN_LIMIT", "0");
+    set_mode("VTHREAD_COMMON_HOMES", "16");
+    join(start(takes_any_word, NULL));
+    uintptr_t last = atomic_load(&run_stack_doubtful_start)
+                     + atomic_load(&run_stack_doubtful_bytes) - 1;
+    if (continuation_freeze_mode == FREEZE_LAZY)
+        ck_assert(!run_stack_of_address(pointer(last)));
+    join(start(is_accepted, pointer(last)));
+}
+END_TEST
+
 static vthread_scheduler_t *scheduler;
 static atomic_int is_mounted;
 
@@ -408,6 +435,8 @@ static void add_homes(Suite *suite)
     tcase_add_test(cases,
                    a_pointer_to_a_local_makes_an_unshared_home_an_own_one);
     tcase_add_test(cases, a_pointer_into_a_shared_home_is_refused);
+    tcase_add_test(cases,
+                   a_number_that_looks_like_a_home_to_be_is_accepted);
     tcase_add_test(cases,
                    one_who_holds_a_common_home_is_counted_and_remembered);
 }
