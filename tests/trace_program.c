@@ -168,7 +168,7 @@ static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context,
                                       void *argument)
 {
     struct walk *walk = argument;
-    if ((void *)_Unwind_GetCFA(context) > walk->base)
+    if ((void *)_Unwind_GetCFA(context) >= walk->base)
         return _URC_END_OF_STACK;
     if (walk->skip > 0)
         walk->skip--;
