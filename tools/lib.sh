@@ -21,6 +21,11 @@ packages=(build-essential autoconf automake libtool pkg-config
 # shellcheck disable=SC2034
 servers=(postgresql redis-server)
 
+# What the tests for other systems need besides: compilers, an emulator.
+# shellcheck disable=SC2034
+cross=(gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu libc6-dev-arm64-cross
+    libc6-dev-riscv64-cross qemu-user musl-tools dpkg-dev procps)
+
 logs=$top/build/logs
 
 say() {
