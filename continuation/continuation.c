@@ -322,6 +322,22 @@ continuation_glance(const struct continuation *c,
         glance->waiting = run_stack_waiting(home);
 }
 
+bool continuation_unwind(struct continuation *c, void (*fn)(void *argument),
+                         void *argument)
+{
+    if (!switch_unwind || c->state != CONTINUATION_UNMOUNTED)
+        return false;
+    while (mount_enter(c, NULL) == RUN_BUSY)
+        cpu_relax();
+    struct continuation *inner = c->link;
+    for (; inner != c; inner = inner->link)
+        switch_unwind(inner->sp, fn, argument);
+    switch_unwind(c->sp, fn, argument);
+    /* The chunks that the frames have come from take them again. */
+    (void)mount_settle(c);
+    return true;
+}
+
 void continuation_thread_enter(void)
 {
     struct mount_point *mp = mount_point_self();

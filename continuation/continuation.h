@@ -193,6 +193,13 @@ struct continuation_glance {
 void continuation_glance(const struct continuation *c,
                          struct continuation_glance *glance);
 
+/* Calls fn(argument), behind which an unwinder finds the frames of c, and
+ * again for each that was unmounted with it, the innermost first.  Whoever
+ * calls has the right to mount c.  False: it has no frames, or the processor
+ * no such way. */
+bool continuation_unwind(struct continuation *c, void (*fn)(void *argument),
+                         void *argument);
+
 /* An OS thread that will run many continuations, and its end. */
 void continuation_thread_enter(void);
 void continuation_thread_leave(void);

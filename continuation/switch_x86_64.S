@@ -128,6 +128,36 @@ switch_stacks_final:
     .cfi_endproc
     .size   switch_stacks_final, . - switch_stacks_final
 
+/* void switch_unwind(void *sp, void (*fn)(void *), void *argument)
+ * During the call its caller is, to unwinders, whoever is saved at sp. */
+    .globl  switch_unwind
+    .hidden switch_unwind
+    .type   switch_unwind, @function
+    .p2align 4
+switch_unwind:
+    .cfi_startproc
+    pushq   %rbx
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset rbx, 0
+    movq    %rdi, %rbx
+    movq    %rdx, %rdi
+    .cfi_remember_state
+    .cfi_def_cfa rbx, 64
+    .cfi_offset rbp, -16
+    .cfi_offset rbx, -24
+    .cfi_offset r12, -32
+    .cfi_offset r13, -40
+    .cfi_offset r14, -48
+    .cfi_offset r15, -56
+    callq   *%rsi
+    .cfi_restore_state
+    popq    %rbx
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore rbx
+    retq
+    .cfi_endproc
+    .size   switch_unwind, . - switch_unwind
+
 /* The base frame: r12 = main, r13 = its argument.  The return address is
  * undefined for unwinders, so every walk ends here.  A first switch comes
  * here behind the nop: of a return address unwinders look up the byte before,

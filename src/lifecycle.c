@@ -40,6 +40,7 @@
 #include "lifecycle.h"
 #include "local.h"
 #include "once.h"
+#include "platform/collector.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
 #include "platform/probe.h"
@@ -326,8 +327,10 @@ static bool is_welcome(struct vthread_scheduler *s)
                                                           : NULL);
 }
 
-static int start(struct vthread_scheduler *s, vthread_t *handle,
-                 const vthread_attr_t *attr, void *(*fn)(void *), void *arg)
+/* caller: where the program has asked for it. */
+static inline int start(struct vthread_scheduler *s, vthread_t *handle,
+                        const vthread_attr_t *attr, void *(*fn)(void *),
+                        void *arg, const void *caller)
 {
     int err;
     struct thread *t = new_thread(s, &thread_kind, attr, fn, arg, &err);
@@ -342,6 +345,7 @@ static int start(struct vthread_scheduler *s, vthread_t *handle,
         *handle = thread_handle(t);
     if (trace_is_on())
         trace_created(t);
+    collector_created(thread_number(t), caller);
     pool_submit(s->pool, &t->task);
     return 0;
 }
@@ -360,13 +364,15 @@ int vthread_create(vthread_t *thread, const vthread_attr_t *attr,
     if (err != 0)
         return err;
     struct vthread_scheduler *s = choose_scheduler(attr, &err);
-    return err == 0 ? start(s, thread, attr, fn, arg) : err;
+    return err == 0 ? start(s, thread, attr, fn, arg,
+                            __builtin_return_address(0))
+                    : err;
 }
 
 int lifecycle_start_detached(void *(*fn)(void *))
 {
     static const vthread_attr_t attr = {.flags = VTHREAD_DETACHED};
-    return start(local_self()->scheduler, NULL, &attr, fn, NULL);
+    return start(local_self()->scheduler, NULL, &attr, fn, NULL, NULL);
 }
 
 /* ---- Children of a scope ------------------------------------------------ */

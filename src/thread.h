@@ -142,6 +142,11 @@ thread_of_continuation(const struct continuation *c)
 extern struct thread *thread_table;
 extern _Atomic uint32_t thread_table_numbers; /* see thread_table_size */
 
+/* The generation of a thread's first life.  Who looks for handles in memory
+ * makes it a number that is nowhere else, before any thread is made.  Of 64
+ * bits: beside another number it would look like the upper half of a handle. */
+extern uint64_t thread_generation_first;
+
 /* Numbers have so many bits; locks keep flags beside them. */
 #define THREAD_NUMBER_BITS 28
 
@@ -250,6 +255,13 @@ int thread_cancel_at_wait(struct thread *self, uint64_t n, uint32_t flag);
 /* All that comes before the end, on the thread's own stack: cleanup
  * handlers, open scopes, values of keys.  Idempotent. */
 void thread_finish(struct thread *self);
+
+/* Takes a thread out of a wait that no timer and nothing from outside ends,
+ * if it is in one and in that generation: nobody mounts it until thread_let_go
+ * with the same *flags, which takes back what was done and sees to whatever
+ * has come meanwhile. */
+bool thread_hold(struct thread *t, uint64_t generation, uint64_t *flags);
+void thread_let_go(struct thread *t, uint64_t flags);
 
 /* The wheel's way to end a wait, under its lock: true if it has ended it;
  * then the caller passes the thread to thread_resubmit. */

@@ -19,7 +19,8 @@
  * holds is in the word during that life only.
  *
  *   never used   0                     no handle has generation 0
- *   in use       g << 32 | flags       g >= 1
+ *   in use       g << 32 | flags       g >= thread_generation_first, which
+ *                                      is 1 but with a collector
  *   free         (g + 1) << 32 | THREAD_FREE
  *   retired      THREAD_FREE           g was the last: the object is never
  *                                      used again, rather than a handle
@@ -84,6 +85,7 @@ struct cache {
 };
 
 struct thread *thread_table;
+uint64_t thread_generation_first = 1;
 _Atomic uint32_t thread_table_numbers; /* A: written under the lock */
 
 static struct {
@@ -335,7 +337,7 @@ static void begin(struct thread *t)
     uint64_t generation = generation_of(word);
 
     if (generation == 0)
-        generation = 1;
+        generation = thread_generation_first;
     /* Release: who sees anything of this life sees that the last one is over;
      * pairs with the fence of the census, which reads without a lock. */
     atomic_thread_fence(memory_order_release);

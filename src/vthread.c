@@ -28,6 +28,8 @@
  *                                    is not 0 INTERRUPT and CANCEL stay, and
  *                                    no wait looks at them
  *   either   active    a timer       under its wheel's lock; leaves TIMEOUT
+ *   either   active    thread_hold   to look at its frames; then as its
+ *                                    carrier at (P)
  *   active   +PERMIT   unpark        one bit: two unparks are one permit
  *   active   +WOKEN    thread_wake
  *   active   -PERMIT   the thread    park finds one, and does not wait
@@ -562,6 +564,26 @@ bool thread_time_out(struct thread *t)
             return false;
         }
     }
+}
+
+/* As a waker would, but it does not resubmit the thread; and as its carrier
+ * would after unmounting it. */
+bool thread_hold(struct thread *t, uint64_t generation, uint64_t *flags)
+{
+    uint64_t word = word_of(t);
+    while (word >> 32 == generation && word & WAIT_MODES
+           && !(word & (THREAD_KERNEL | THREAD_OUTSIDE))) {
+        *flags = word & WAIT_FLAGS;
+        if (change(t, &word, word & ~(uint64_t)WAIT_FLAGS))
+            return true;
+    }
+    return false;
+}
+
+void thread_let_go(struct thread *t, uint64_t flags)
+{
+    if (!publish_wait(t, flags))
+        thread_resubmit(t);
 }
 
 /* ---- Parking, sleeping, yielding ---------------------------------------- */

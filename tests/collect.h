@@ -33,7 +33,8 @@ static inline void object_dies(void *object, void *unused)
 }
 
 /* Its address inverted, for the rest of this frame is gone then. */
-static __attribute__((noinline)) uintptr_t object_hidden(uint64_t number)
+static __attribute__((noinline, unused)) uintptr_t
+object_hidden(uint64_t number)
 {
     struct object *o = GC_MALLOC(sizeof *o);
     ck_assert_ptr_nonnull(o);
@@ -55,8 +56,9 @@ static inline bool object_is_intact(const struct object *o, uint64_t number)
 /* What calls have left on this stack is no root any more. */
 static __attribute__((noinline)) void forget(void)
 {
-    volatile char room[8192];
-    memset((char *)room, 0, sizeof room);
+    char room[32768];
+    memset(room, 0, sizeof room);
+    __asm__ volatile("" ::"r"(room) : "memory");
 }
 
 static inline void collect(void)

@@ -39,6 +39,9 @@
 #ifndef VTHREAD_GC_H
 #define VTHREAD_GC_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include <vthread/api.h>
 
 #ifdef __cplusplus
@@ -58,6 +61,49 @@ extern "C" {
  * Blocks   never.
  */
 VTHREAD_API int vthread_gc_enable(void);
+
+#define VTHREAD_GC_LEAK_FRAMES 24
+
+/* A thread that nothing can ever wake. */
+typedef struct vthread_gc_leak {
+    uint64_t thread;          /* its handle */
+    void *(*entry)(void *);   /* what it was started with */
+    const void *created_by;   /* where vthread_create returned to; NULL: not
+                                 known, as for the threads of scopes */
+    const char *waits;        /* what it does: "is parked", "waits at a
+                                 channel"; never freed */
+    const char *object_kind;  /* "mutex" and so on, or NULL */
+    const void *object;       /* the address of that, or NULL */
+    unsigned frame_count;     /* of its stack, where it waits: */
+    void *frames[VTHREAD_GC_LEAK_FRAMES]; /* return addresses, the innermost
+                                 first; 0 on processors that cannot tell */
+    char name[32];
+} vthread_gc_leak_t;
+
+/*
+ * Finds the threads that nothing can ever wake: which wait without a deadline
+ * and for nothing from outside, whose handle nobody has who could, and what
+ * they wait for neither; threads in cycles of such waits among them.  Stores
+ * the first `capacity` of them, and how many there are.  Everything stands
+ * still meanwhile, for about as long as a collection takes.
+ *
+ * Handles, and what is waited for, are looked for in the stacks of all
+ * threads that can still run, static data, collected memory that is in use,
+ * and the memory of malloc (with glibc).  What only other memory holds, mapped
+ * by the program or kept uncollectable by nothing but the collector, is not
+ * found, nor is a handle that is kept in disguise.  The leaks array itself does
+ * not count, and is cleared first.
+ *
+ * `vthread dump --leaked` shows what the last call has found, with the names
+ * of functions.  The threads stay as they are.
+ *
+ * Returns  0; EPERM: the collector is not enabled; EINVAL for a capacity
+ *          without leaks, or no count; ENOMEM, EMFILE, ENFILE: *count is not
+ *          changed.
+ * Blocks   the OS thread, while everything stands still.
+ */
+VTHREAD_API int vthread_gc_leaks(vthread_gc_leak_t *leaks, size_t capacity,
+                                 size_t *count);
 
 #ifdef __cplusplus
 }

@@ -22,6 +22,7 @@
 
 #include "embed/gc.h"
 #include "embed/gc_library.h"
+#include "embed/leak_table.h"
 #include "embed/roots.h"
 #include "platform/collector.h"
 #include "platform/futex.h"
@@ -33,6 +34,10 @@
 
 /* What we rely on came with it. */
 #define VERSION_MIN 0x080000
+
+/* So that a handle is found by its looks: two small numbers side by side are
+ * none. */
+#define GENERATION_FIRST UINT32_C(0x2f3a9c01)
 
 static struct os_lock lock;
 static bool is_on; /* L, and read without it afterwards */
@@ -72,14 +77,18 @@ static void GC_CALLBACK push_roots(void)
 
 /* ---- Memory ------------------------------------------------------------- */
 
-static void *alloc(size_t alignment_bytes, size_t size_bytes)
+/* Plain memory is the collector's too: so nothing of threads lies in that of
+ * malloc, where a look for leaks would find it. */
+static void *alloc(size_t alignment_bytes, size_t size_bytes, bool is_plain)
 {
     uintptr_t slack_bytes =
         alignment_bytes > MEMORY_ALIGNMENT_BYTES ? alignment_bytes : 0;
     size_t whole_bytes;
     if (__builtin_add_overflow(size_bytes, slack_bytes, &whole_bytes))
         return NULL;
-    uintptr_t block = (uintptr_t)GC_malloc_uncollectable(whole_bytes);
+    uintptr_t block =
+        (uintptr_t)(is_plain ? GC_malloc_atomic_uncollectable(whole_bytes)
+                             : GC_malloc_uncollectable(whole_bytes));
     if (block && slack_bytes)
         block = (block + slack_bytes - 1) & ~(slack_bytes - 1);
     return (void *)block;
@@ -99,6 +108,7 @@ static const struct collector boehm = {
     .free = free_block,
     .enter = gc_thread_enter,
     .leave = gc_thread_leave,
+    .created = leak_note_creator,
     .sleep = gc_thread_sleep,
 };
 
@@ -135,11 +145,14 @@ static int turn_on(void)
                "GC_ENABLE_INCREMENTAL");
         return ENOTSUP;
     }
-    int err = gc_finalizer_start();
+    int err = leak_table_open();
+    if (err == 0)
+        err = gc_finalizer_start();
     if (err != 0)
         return err;
     GC_allow_register_threads();
     roots_on(settings_get()->freeze == FREEZE_GUARD);
+    thread_generation_first = GENERATION_FIRST;
     push_former_roots = GC_get_push_other_roots();
     GC_set_push_other_roots(push_roots);
     gc_thread_start();

@@ -35,6 +35,8 @@
 #pragma weak GC_is_heap_ptr
 #pragma weak GC_is_incremental_mode
 #pragma weak GC_is_init_called
+#pragma weak GC_malloc_atomic
+#pragma weak GC_malloc_atomic_uncollectable
 #pragma weak GC_malloc_uncollectable
 #pragma weak GC_push_all_eager
 #pragma weak GC_register_altstack

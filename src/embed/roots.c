@@ -212,6 +212,7 @@ static void visit_native(struct roots_visitor *v,
     struct run_stack *stack = stopped_on(record);
     const char *sp =
         atomic_load_explicit(&record->stopped_sp, memory_order_relaxed);
+    v->os_thread = record;
     if (stack)
         v->range(v, ROOT_NATIVE, NULL, record->mount_point->native_sp,
                  record->native_bottom);

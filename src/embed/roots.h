@@ -36,7 +36,9 @@ enum root_kind {
 
 /* range is called for each; owner is the thread that it belongs to, NULL
  * where there is none or none is known.  Aligned to words. */
+struct roots_os_thread;
 struct roots_visitor {
+    const struct roots_os_thread *os_thread; /* of ROOT_NATIVE, _STOPPED */
     void (*range)(struct roots_visitor *visitor, enum root_kind kind,
                   const struct thread *owner, const void *low,
                   const void *high);

@@ -13,6 +13,7 @@
 #include "carrier/carrier.h"
 #include "continuation/mount.h"
 #include "continuation/switch.h"
+#include "embed/leak_table.h"
 #include "entry.h"
 #include "mutex.h"
 #include "once.h"

@@ -11,19 +11,23 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "platform/atomics.h"
 
 struct collector {
-    /* A block that is scanned, and never collected by itself; NULL without
-     * memory. */
-    void *(*alloc)(size_t alignment_bytes, size_t size_bytes);
+    /* A block that is scanned unless it is plain, and never collected by
+     * itself; NULL without memory. */
+    void *(*alloc)(size_t alignment_bytes, size_t size_bytes, bool is_plain);
     /* Frees one of those; false: it is none. */
     bool (*free)(void *block);
     /* The calling OS thread may come upon the program's memory from now on;
      * no more.  Calls nest. */
     void (*enter)(void);
     void (*leave)(void);
+    /* A virtual thread has been made, and not been started yet, for who will
+     * return to `caller`. */
+    void (*created)(uint32_t number, const void *caller);
     /* Calls fn(arg), which sleeps, and meanwhile neither reads nor writes
      * what is collected, nor runs continuations. */
     void (*sleep)(void (*fn)(void *arg), void *arg);
@@ -43,6 +47,12 @@ static inline void collector_leave(void)
 {
     if (unlikely(collector != NULL))
         collector->leave();
+}
+
+static inline void collector_created(uint32_t number, const void *caller)
+{
+    if (unlikely(collector != NULL))
+        collector->created(number, caller);
 }
 
 static inline void collector_sleep(void (*fn)(void *arg), void *arg)

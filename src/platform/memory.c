@@ -242,6 +242,8 @@ void *memory_alloc_plain(size_t alignment_bytes, size_t size_bytes)
 
     if (memory_should_fail())
         return NULL;
+    if (unlikely(collector != NULL))
+        return collector->alloc(alignment_bytes, size_bytes, true);
     if (alignment_bytes <= MEMORY_ALIGNMENT_BYTES)
         return malloc(size_bytes);
     return posix_memalign(&block, alignment_bytes, size_bytes) == 0 ? block
@@ -254,7 +256,7 @@ void *memory_alloc_aligned(size_t alignment_bytes, size_t size_bytes)
         return memory_alloc_plain(alignment_bytes, size_bytes);
     return memory_should_fail()
                ? NULL
-               : collector->alloc(alignment_bytes, size_bytes);
+               : collector->alloc(alignment_bytes, size_bytes, false);
 }
 
 void *memory_alloc(size_t size_bytes)

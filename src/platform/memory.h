@@ -53,7 +53,7 @@ int memory_show(void *start, size_t size_bytes);
 void *memory_alloc(size_t size_bytes);
 void *memory_alloc_aligned(size_t alignment_bytes, size_t size_bytes);
 
-/* The same for what a collector need not scan, or must not as a whole. */
+/* The same for what a collector does not scan, or not as a whole. */
 void *memory_alloc_plain(size_t alignment_bytes, size_t size_bytes);
 
 /* Frees any of these. */

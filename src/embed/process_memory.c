@@ -1,0 +1,255 @@
+/*
+ * process_memory.c - /proc/self/maps, read while all is stopped.
+ *
+ * By system calls, into a buffer on the stack, line by line: neither the
+ * loader's list of libraries nor malloc can be asked, for somebody may have
+ * been stopped while he held their locks.
+ *
+ *   rw-p with a file             static data of that file
+ *   rw-p without, right behind   its .bss
+ *   [heap]                       malloc's
+ *   other rw-p without           looked at for what glibc's malloc maps:
+ *
+ *     arena   begins at a multiple of 64 MiB with a heap_info, whose
+ *             third word is the size in use
+ *     block   begins at a page with a chunk header: 0, or what alignment has
+ *             cost, and the size of the mapping with bit 1 set
+ *
+ * All else without a name is somebody's own, a stack or a collector's.
+ */
+#include "embed/process_memory.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "platform/memory.h"
+#include "platform/system.h"
+
+enum { BUFFER_BYTES = 8192, NAME_BYTES = 256 };
+
+#define ARENA_BYTES ((uintptr_t)64 << 20)
+/* Shadow memory of sanitizers, and what others have reserved for later. */
+#define SEARCHED_MAX ((uintptr_t)64 << 30)
+
+struct mapping {
+    uintptr_t start, end;
+    bool is_writable; /* and private */
+    bool is_file;
+    char name[NAME_BYTES]; /* cut */
+};
+
+/* ---- Lines -------------------------------------------------------------- */
+
+struct reader {
+    int fd;
+    size_t at, size;
+    char buffer[BUFFER_BYTES];
+};
+
+/* -1 at the end. */
+static int next_byte(struct reader *r)
+{
+    if (r->at == r->size) {
+        ssize_t size;
+        do
+            size = system_read(r->fd, r->buffer, sizeof r->buffer);
+        while (size < 0 && errno == EINTR);
+        if (size <= 0)
+            return -1;
+        r->size = (size_t)size;
+        r->at = 0;
+    }
+    return (unsigned char)r->buffer[r->at++];
+}
+
+static uintptr_t read_hexadecimal(struct reader *r)
+{
+    uintptr_t n = 0;
+    for (int c = next_byte(r);; c = next_byte(r))
+        if (c >= '0' && c <= '9')
+            n = n * 16 + (uintptr_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            n = n * 16 + (uintptr_t)(c - 'a') + 10;
+        else
+            return n;
+}
+
+static void skip_field(struct reader *r)
+{
+    for (int c = next_byte(r); c > 0 && c != ' '; c = next_byte(r))
+        continue;
+}
+
+static void read_name(struct reader *r, char *name)
+{
+    size_t length = 0;
+    int c = next_byte(r);
+    while (c == ' ')
+        c = next_byte(r);
+    for (; c > 0 && c != '\n'; c = next_byte(r))
+        if (length < NAME_BYTES - 1)
+            name[length++] = (char)c;
+    name[length] = '\0';
+}
+
+/* start-end rwxp offset device inode   name */
+static bool next_mapping(struct reader *r, struct mapping *m)
+{
+    char access[4];
+    m->start = read_hexadecimal(r);
+    m->end = read_hexadecimal(r);
+    if (m->end == 0)
+        return false;
+    for (int i = 0; i < 4; i++)
+        access[i] = (char)next_byte(r);
+    m->is_writable = memcmp(access, "rw", 2) == 0 && access[3] == 'p';
+    for (int i = 0; i < 4; i++)
+        skip_field(r); /* the rest of the access, offset, device, inode */
+    read_name(r, m->name);
+    m->is_file = m->name[0] == '/';
+    return true;
+}
+
+/* 0 or an error number. */
+static int open_maps(struct reader *r)
+{
+    r->at = r->size = 0;
+    r->fd = system_open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    return r->fd >= 0 ? 0 : errno;
+}
+
+static bool lies_in(const struct mapping *m, const void *address)
+{
+    return (uintptr_t)address >= m->start && (uintptr_t)address < m->end;
+}
+
+/* The name of the file whose data are left out, or "": a program's own are
+ * not, though everything be linked into it. */
+static int name_left_out(const void *address, char *name)
+{
+    struct reader r;
+    struct mapping m;
+    const void *program = (const void *)getauxval(AT_PHDR);
+    char program_name[NAME_BYTES] = "";
+    name[0] = '\0';
+    int err = open_maps(&r);
+    if (err != 0)
+        return err;
+    while (next_mapping(&r, &m)) {
+        if (lies_in(&m, address))
+            memcpy(name, m.name, NAME_BYTES);
+        if (lies_in(&m, program))
+            memcpy(program_name, m.name, NAME_BYTES);
+    }
+    if (strcmp(name, program_name) == 0)
+        name[0] = '\0';
+    system_close(r.fd);
+    return 0;
+}
+
+const void *process_memory_end(const void *address)
+{
+    struct reader r;
+    struct mapping m;
+    const void *end = NULL;
+    if (open_maps(&r) != 0)
+        return NULL;
+    while (!end && next_mapping(&r, &m))
+        if (lies_in(&m, address))
+            end = (const void *)m.end;
+    system_close(r.fd);
+    return end;
+}
+
+/* ---- What malloc maps --------------------------------------------------- */
+
+/* What of the range is nobody else's. */
+static void visit(struct process_memory_visitor *v, uintptr_t at,
+                  uintptr_t end)
+{
+    while (at < end) {
+        uintptr_t low = at;
+        while (at < end && !v->is_foreign((const void *)at))
+            at += PAGE_SIZE_BYTES;
+        if (low < at)
+            v->range(v, (const void *)low, (const void *)at);
+        while (at < end && v->is_foreign((const void *)at))
+            at += PAGE_SIZE_BYTES;
+    }
+}
+
+#if defined __GLIBC__
+
+/* The bytes from start on that malloc manages; 0: none. */
+static size_t malloc_bytes_at(uintptr_t start, uintptr_t end)
+{
+    const uintptr_t *words = (const uintptr_t *)start;
+    uintptr_t in_arena = words[2], in_block = words[1] & ~(uintptr_t)7;
+    if (start % ARENA_BYTES == 0 && in_arena > 0
+        && in_arena % PAGE_SIZE_BYTES == 0 && in_arena <= end - start)
+        return in_arena;
+    if ((words[1] & 7) == 2 && words[0] < PAGE_SIZE_BYTES && in_block > 0
+        && (in_block + words[0]) % PAGE_SIZE_BYTES == 0
+        && in_block <= end - start)
+        return in_block;
+    return 0;
+}
+
+/* Neighbouring mappings of different owners may be one line. */
+static void search(struct process_memory_visitor *v, const struct mapping *m)
+{
+    uintptr_t at = m->start;
+    if (m->end - m->start > SEARCHED_MAX)
+        return;
+    while (at < m->end) {
+        size_t size =
+            v->is_foreign((const void *)at) ? 0 : malloc_bytes_at(at, m->end);
+        if (size > 0)
+            v->range(v, (const void *)at, (const void *)(at + size));
+        at += size > 0 ? (size + PAGE_SIZE_BYTES - 1) & ~(PAGE_SIZE_BYTES - 1)
+                       : PAGE_SIZE_BYTES;
+    }
+}
+
+#else
+
+static void search(struct process_memory_visitor *v, const struct mapping *m)
+{
+    (void)v;
+    (void)m;
+}
+
+#endif
+
+/* ---- All of it ---------------------------------------------------------- */
+
+int process_memory_each(struct process_memory_visitor *v)
+{
+    struct reader r;
+    struct mapping m;
+    char left_out[NAME_BYTES];
+    uintptr_t data_end = 0; /* of static data that are not left out */
+    uintptr_t left_out_end = 0;
+    int err = name_left_out(v->left_out, left_out);
+    if (err != 0 || (err = open_maps(&r)) != 0)
+        return err;
+    while (next_mapping(&r, &m)) {
+        bool is_left_out = m.is_file ? strcmp(m.name, left_out) == 0
+                                     : m.start == left_out_end;
+        bool is_data = m.is_file || (m.start == data_end && !m.name[0]);
+        if (is_left_out && m.is_file)
+            left_out_end = m.end;
+        else if (m.is_file)
+            data_end = m.end;
+        if (!m.is_writable || is_left_out)
+            continue;
+        if (is_data || strcmp(m.name, "[heap]") == 0)
+            visit(v, m.start, m.end);
+        else if (!m.name[0] && !v->is_foreign((const void *)m.start))
+            search(v, &m);
+    }
+    system_close(r.fd);
+    return 0;
+}
