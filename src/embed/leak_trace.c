@@ -201,14 +201,17 @@ struct stack_visitor {
 };
 
 /* A carrier's own stack: there are our frames only, and what the registers of
- * a signal have kept of threads that ran here. */
+ * a signal have kept of threads that ran here.  The range decides: in the
+ * middle of a switch nobody may be said to run, on a run stack all the same. */
 static bool is_carriers_own(const struct roots_visitor *visitor,
-                            enum root_kind kind)
+                            enum root_kind kind, const void *low)
 {
     if (kind != ROOT_NATIVE && kind != ROOT_STOPPED)
         return false;
     const struct local *there = visitor->os_thread->local;
-    return there->carrier && (kind == ROOT_NATIVE || !local_thread(there));
+    return there->carrier
+           && (kind == ROOT_NATIVE
+               || (!local_thread(there) && !run_stack_of_address(low)));
 }
 
 static void visit_stack(struct roots_visitor *visitor, enum root_kind kind,
@@ -216,7 +219,7 @@ static void visit_stack(struct roots_visitor *visitor, enum root_kind kind,
                         const void *high)
 {
     (void)owner;
-    if (is_carriers_own(visitor, kind))
+    if (is_carriers_own(visitor, kind, low))
         return;
     scan(((struct stack_visitor *)visitor)->trace, low, high, false, false);
 }
