@@ -7,6 +7,7 @@
 # case.  Children that are meant to die make some, and say so in the log.
 set -eu
 make=${MAKE:-make}
+suppressions=$(realpath "$(dirname "$0")")/valgrind.supp
 
 fail() {
     echo "valgrind.sh: $*" >&2
@@ -22,4 +23,5 @@ grep -q '^#define HAVE_VALGRIND_MEMCHECK_H 1' config.h ||
 # Everything takes much longer here, and threads run one at a time.
 export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-20}
 $make check TESTS="$*" TEST_TIMEOUT=1200 \
-    LOG_FLAGS='valgrind -q --error-exitcode=9 --fair-sched=try'
+    LOG_FLAGS="valgrind -q --error-exitcode=9 --fair-sched=try \
+        --suppressions=$suppressions"

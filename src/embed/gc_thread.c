@@ -31,12 +31,15 @@
  */
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "continuation/mount.h"
 #include "embed/gc.h"
 #include "embed/gc_library.h"
 #include "embed/roots.h"
 #include "platform/panic.h"
+
+enum { CLEARED_BYTES = 2048 };
 
 struct gc_thread {
     struct roots_os_thread roots;
@@ -215,13 +218,25 @@ static void *sleep_now(void *argument)
     return NULL;
 }
 
+/* libgc's frame for this has room that it does not fill, where the last
+ * foreign call of this OS thread has left its arguments: for as long as the
+ * thread is idle they would not be collected. */
+static __attribute__((noinline)) void clear_below(void)
+{
+    char room[CLEARED_BYTES];
+    memset(room, 0, sizeof room);
+    __asm__ volatile("" ::"r"(room) : "memory");
+}
+
 /* An OS thread that the collector does not know it does not stop either. */
 void gc_thread_sleep(void (*fn)(void *arg), void *arg)
 {
-    if (likely(gc_thread_self()->enters > 0))
+    if (likely(gc_thread_self()->enters > 0)) {
+        clear_below();
         GC_do_blocking(sleep_now, &(struct sleep){fn, arg});
-    else
+    } else {
         fn(arg);
+    }
 }
 
 /* The carriers are gone.  What is mounted on the OS thread that forked, if it

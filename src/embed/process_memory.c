@@ -25,6 +25,7 @@
 #include <sys/auxv.h>
 
 #include "platform/memory.h"
+#include "platform/sanitizer.h"
 #include "platform/system.h"
 
 enum { BUFFER_BYTES = 8192, NAME_BYTES = 256 };
@@ -180,7 +181,8 @@ static void visit(struct process_memory_visitor *v, uintptr_t at,
     }
 }
 
-#if defined __GLIBC__
+/* Those who check memory have a malloc of their own. */
+#if defined __GLIBC__ && !defined __SANITIZE_ADDRESS__
 
 /* The bytes from start on that malloc manages; 0: none. */
 static size_t malloc_bytes_at(uintptr_t start, uintptr_t end)
@@ -201,7 +203,7 @@ static size_t malloc_bytes_at(uintptr_t start, uintptr_t end)
 static void search(struct process_memory_visitor *v, const struct mapping *m)
 {
     uintptr_t at = m->start;
-    if (m->end - m->start > SEARCHED_MAX)
+    if (m->end - m->start > SEARCHED_MAX || sanitizer_is_valgrind)
         return;
     while (at < m->end) {
         size_t size =
