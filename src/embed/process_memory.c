@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <unistd.h>
 
 #include "platform/memory.h"
 #include "platform/sanitizer.h"
@@ -184,10 +185,14 @@ static void visit(struct process_memory_visitor *v, uintptr_t at,
 /* Those who check memory have a malloc of their own. */
 #if defined __GLIBC__ && !defined __SANITIZE_ADDRESS__
 
-/* The bytes from start on that malloc manages; 0: none. */
-static size_t malloc_bytes_at(uintptr_t start, uintptr_t end)
+/* The bytes from start on that malloc manages; 0: none.  Read by the kernel:
+ * there are pages that look accessible and are guards, of stacks that are
+ * just being made, or of somebody else's. */
+static size_t malloc_bytes_at(int memory_fd, uintptr_t start, uintptr_t end)
 {
-    const uintptr_t *words = (const uintptr_t *)start;
+    uintptr_t words[3];
+    if (pread(memory_fd, words, sizeof words, (off_t)start) != sizeof words)
+        return 0;
     uintptr_t in_arena = words[2], in_block = words[1] & ~(uintptr_t)7;
     if (start % ARENA_BYTES == 0 && in_arena > 0
         && in_arena % PAGE_SIZE_BYTES == 0 && in_arena <= end - start)
@@ -200,14 +205,17 @@ static size_t malloc_bytes_at(uintptr_t start, uintptr_t end)
 }
 
 /* Neighbouring mappings of different owners may be one line. */
-static void search(struct process_memory_visitor *v, const struct mapping *m)
+static void search(struct process_memory_visitor *v, int memory_fd,
+                   const struct mapping *m)
 {
     uintptr_t at = m->start;
     if (m->end - m->start > SEARCHED_MAX || sanitizer_is_valgrind)
         return;
     while (at < m->end) {
         size_t size =
-            v->is_foreign((const void *)at) ? 0 : malloc_bytes_at(at, m->end);
+            v->is_foreign((const void *)at)
+                ? 0
+                : malloc_bytes_at(memory_fd, at, m->end);
         if (size > 0)
             v->range(v, (const void *)at, (const void *)(at + size));
         at += size > 0 ? (size + PAGE_SIZE_BYTES - 1) & ~(PAGE_SIZE_BYTES - 1)
@@ -217,9 +225,11 @@ static void search(struct process_memory_visitor *v, const struct mapping *m)
 
 #else
 
-static void search(struct process_memory_visitor *v, const struct mapping *m)
+static void search(struct process_memory_visitor *v, int memory_fd,
+                   const struct mapping *m)
 {
     (void)v;
+    (void)memory_fd;
     (void)m;
 }
 
@@ -227,17 +237,16 @@ static void search(struct process_memory_visitor *v, const struct mapping *m)
 
 /* ---- All of it ---------------------------------------------------------- */
 
-int process_memory_each(struct process_memory_visitor *v)
+static int visit_all(struct process_memory_visitor *v, struct reader *r,
+                     const char *left_out, int memory_fd)
 {
-    struct reader r;
     struct mapping m;
-    char left_out[NAME_BYTES];
     uintptr_t data_end = 0; /* of static data that are not left out */
     uintptr_t left_out_end = 0;
-    int err = name_left_out(v->left_out, left_out);
-    if (err != 0 || (err = open_maps(&r)) != 0)
+    int err = open_maps(r);
+    if (err != 0)
         return err;
-    while (next_mapping(&r, &m)) {
+    while (next_mapping(r, &m)) {
         bool is_left_out = m.is_file ? strcmp(m.name, left_out) == 0
                                      : m.start == left_out_end;
         bool is_data = m.is_file || (m.start == data_end && !m.name[0]);
@@ -249,9 +258,24 @@ int process_memory_each(struct process_memory_visitor *v)
             continue;
         if (is_data || strcmp(m.name, "[heap]") == 0)
             visit(v, m.start, m.end);
-        else if (!m.name[0] && !v->is_foreign((const void *)m.start))
-            search(v, &m);
+        else if (!m.name[0])
+            search(v, memory_fd, &m);
     }
-    system_close(r.fd);
+    system_close(r->fd);
     return 0;
+}
+
+int process_memory_each(struct process_memory_visitor *v)
+{
+    struct reader r;
+    char left_out[NAME_BYTES];
+    int err = name_left_out(v->left_out, left_out);
+    if (err != 0)
+        return err;
+    int memory_fd = system_open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    if (memory_fd < 0)
+        return errno;
+    err = visit_all(v, &r, left_out, memory_fd);
+    system_close(memory_fd);
+    return err;
 }
