@@ -71,6 +71,12 @@ struct multiwait_node *multiwait_take_first(struct multiwait_list *list);
  * False: the node may be gone as soon as the lock is released. */
 bool multiwait_claim(struct multiwait_node *node, bool decides);
 
+/* Whether that has been claimed, or given up.  Relaxed: for reports. */
+static inline bool multiwait_is_over(const struct multiwait *m)
+{
+    return atomic_load_explicit(&m->word, memory_order_relaxed) >> 32 != 0;
+}
+
 /* Waits; 0 when an event has ended it, else ETIMEDOUT or ECANCELED and none
  * has or will. */
 int multiwait_wait(struct multiwait *m, uint64_t deadline_ns);

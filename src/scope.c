@@ -63,6 +63,15 @@ struct binding *scope_bindings(const struct thread *t)
 
 /* ---- Joining ------------------------------------------------------------ */
 
+bool scope_has_no_children(const struct waitlist *joining)
+{
+    const vthread_scope_t *s =
+        (const vthread_scope_t *)((const char *)joining
+                                  - offsetof(vthread_scope_t, joining));
+    /* Relaxed: for reports. */
+    return atomic_load_explicit(&s->pending, memory_order_relaxed) < 2;
+}
+
 /* The wait has ended early.  0: the last child was quicker. */
 static int stop_waiting(vthread_scope_t *s, struct thread *self, int err)
 {

@@ -9,6 +9,7 @@
 
 struct binding;
 struct child;
+struct waitlist;
 
 /* The scoped values that a thread has inherited; NULL: none. */
 struct binding *scope_bindings(const struct thread *t);
@@ -27,6 +28,10 @@ struct scope_call scope_call_of(struct child *child);
 
 /* Closes all scopes that the calling thread has left open. */
 void scope_close_all(struct thread_extra *extra);
+
+/* Whether all children of the scope have ended whose owner waits on that
+ * list. */
+bool scope_has_no_children(const struct waitlist *joining);
 
 /* The calling thread, a child, has returned that error, and what it leaves
  * has been cleaned up.  What it is to end with, for scope_child_ended. */

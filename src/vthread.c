@@ -515,14 +515,25 @@ void thread_resubmit(struct thread *t)
         pool_submit(s->pool, &t->task);
 }
 
+/* Until here the handle stays in a register or on the stack, where a look
+ * for leaks finds it (leak_trace.c): the caller may have been the last to have
+ * it, and a compiler drops it once it has been looked up. */
+static inline void keep_until_here(vthread_t handle)
+{
+    __asm__ volatile("" ::"g"(handle));
+}
+
 /* (U): ends the wait whose flags are in word.  False: word has changed.
- * Inline, for it is all that a wake-up consists of. */
+ * Inline, for it is all that a wake-up consists of.  handle: by which the
+ * thread was found; 0: it was taken from where it waits. */
 __attribute__((always_inline)) static inline bool
-end_wait_of(struct thread *t, uint64_t *word, uint64_t result)
+end_wait_of(struct thread *t, uint64_t *word, uint64_t result,
+            vthread_t handle)
 {
     bool in_kernel = *word & THREAD_KERNEL;
     if (!change(t, word, (*word & ~(uint64_t)WAIT_FLAGS) | result))
         return false;
+    keep_until_here(handle);
     PROBE1(unpark, &t->continuation);
     if (trace_is_on())
         trace_note(TRACE_WAKE, thread_handle(t));
@@ -538,7 +549,7 @@ void thread_wake(struct thread *t)
     uint64_t word = word_of(t);
     for (;;) {
         if (word & THREAD_WAITING) {
-            if (end_wait_of(t, &word, 0))
+            if (end_wait_of(t, &word, 0, 0))
                 return;
         } else if (change(t, &word, word | THREAD_WOKEN)) {
             return;
@@ -613,7 +624,7 @@ int vthread_unpark(vthread_t thread)
     uint64_t generation = word >> 32;
     while (word >> 32 == generation && !(word & THREAD_DONE)) {
         if (word & THREAD_PARKED) {
-            if (end_wait_of(t, &word, 0))
+            if (end_wait_of(t, &word, 0, thread))
                 return 0;
         } else if (word & THREAD_PERMIT
                    || change(t, &word, word | THREAD_PERMIT)) {
@@ -640,7 +651,8 @@ static int cancel_wait(vthread_t handle, uint64_t flag, bool stays)
     uint64_t generation = word >> 32;
     while (word >> 32 == generation && !(word & THREAD_DONE)) {
         if (heeds_cancellation(word)) {
-            if (end_wait_of(t, &word, THREAD_CANCELED | (stays ? flag : 0)))
+            if (end_wait_of(t, &word, THREAD_CANCELED | (stays ? flag : 0),
+                            handle))
                 return 0;
         } else if (change(t, &word, word | flag)) {
             if (unlikely(word & THREAD_IN_CALL && !(word & THREAD_MASKED)))

@@ -10,9 +10,11 @@
  */
 #include "waiting.h"
 
+#include "multiwait.h"
 #include "mutex.h"
 #include "once.h"
 #include "rwlock.h"
+#include "scope.h"
 #include "waitlist.h"
 
 static const char *const names[] = {
@@ -78,13 +80,17 @@ void waiting_of_list(const struct waitlist *list, struct waiting *waiting)
                                 holder_of(list)};
 }
 
+/* Without the mark of who put it there. */
+static void *wait_on_of(const struct thread *t)
+{
+    return (void *)((uintptr_t)waitlist_wait_on(t) & ~(uintptr_t)1);
+}
+
 bool waiting_of(const struct thread *t, struct waiting *waiting)
 {
     if (waiting_what(t) != FOR_LISTED && waiting_what(t) != FOR_END)
         return false;
-    /* Without the mark of who put it there. */
-    void *wait_on = (void *)((uintptr_t)waitlist_wait_on(t)
-                             & ~(uintptr_t)1);
+    void *wait_on = wait_on_of(t);
     if (!wait_on)
         return false;
     if (thread_is_in_table(wait_on))
@@ -92,4 +98,43 @@ bool waiting_of(const struct thread *t, struct waiting *waiting)
     else
         waiting_of_list(wait_on, waiting);
     return true;
+}
+
+static bool has_ended(const struct thread *t)
+{
+    /* Relaxed: nobody runs. */
+    return atomic_load_explicit(&t->word, memory_order_relaxed) & THREAD_DONE;
+}
+
+/* A mutex with a list and without a holder: its first has been chosen, and
+ * stays in the list until it runs. */
+static bool list_is_ending(const struct waitlist *list)
+{
+    switch ((enum wait_kind)list->kind) {
+    case WAIT_MUTEX:
+        return !mutex_holder(mutex_of_list(list));
+    case WAIT_SCOPE:
+        return scope_has_no_children(list);
+    default:
+        return false;
+    }
+}
+
+/* In all that is not here whoever ends a wait first takes the thread out of
+ * the list. */
+bool waiting_is_ending(const struct thread *t)
+{
+    void *wait_on = wait_on_of(t);
+    if (!wait_on)
+        return waiting_what(t) != FOR_UNPARK;
+    switch (waiting_what(t)) {
+    case FOR_SEVERAL:
+        return multiwait_is_over(wait_on);
+    case FOR_END:
+        return has_ended(wait_on);
+    case FOR_LISTED:
+        return list_is_ending(wait_on);
+    default:
+        return false;
+    }
 }

@@ -27,9 +27,14 @@ enum waits_for waiting_what(const struct thread *t);
  * read without its lock, and must not be freed meanwhile. */
 bool waiting_of(const struct thread *t, struct waiting *waiting);
 
+/* Whether the wait of t, which waits, is about to be ended: that has been
+ * decided, and whoever did so has not woken it yet, and may have nothing of
+ * it any more but the address of the thread.  When nobody can run. */
+bool waiting_is_ending(const struct thread *t);
+
 struct waitlist;
 
-/* The same from a list that threads wait in.  Reads it and the object around
+/* As waiting_of, from a list that threads wait in.  Reads it and the object around
  * it, 16 bytes before and behind, and nothing else; so that may be a copy. */
 void waiting_of_list(const struct waitlist *list, struct waiting *waiting);
 

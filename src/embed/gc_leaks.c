@@ -83,26 +83,25 @@ static __attribute__((noinline)) int run_trace(struct leak_trace *trace)
     return err;
 }
 
-static size_t count_found(const struct leak_trace *trace)
+/* Who has been woken since was none: somebody had hidden a handle. */
+static bool still_waits(uint64_t handle)
 {
-    size_t count = 0;
-    struct thread *t = leak_trace_next(trace, 1);
-    for (; t; t = leak_trace_next(trace, thread_number(t) + 1))
-        count++;
-    return count;
+    uint64_t word;
+    return thread_of_handle(handle, &word)
+           && word & (THREAD_PARKED | THREAD_WAITING);
 }
 
 static int keep_found(const struct leak_trace *trace)
 {
-    size_t count = count_found(trace);
-    int err = leak_table_begin(count);
+    int err = leak_table_begin(trace->found_count);
     if (err != 0)
         return err;
-    struct thread *t = leak_trace_next(trace, 1);
-    for (; t && leak_table.count < count;
-         t = leak_trace_next(trace, thread_number(t) + 1))
-        leak_table.records[leak_table.count++] = (struct leak_record){
-            thread_handle(t), leak_creator(thread_number(t))};
+    for (size_t i = 0; i < trace->found_count; i++) {
+        uint64_t thread = trace->found[i];
+        if (still_waits(thread))
+            leak_table.records[leak_table.count++] = (struct leak_record){
+                thread, leak_creator((uint32_t)thread)};
+    }
     leak_table_end();
     return 0;
 }

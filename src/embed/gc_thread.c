@@ -212,9 +212,7 @@ struct sleep {
 static void *sleep_now(void *argument)
 {
     const struct sleep *sleep = argument;
-    void *before = gc_thread_stopped_at(__builtin_frame_address(0));
     sleep->fn(sleep->arg);
-    gc_thread_stopped_at(before);
     return NULL;
 }
 
@@ -228,15 +226,37 @@ static __attribute__((noinline)) void clear_below(void)
     __asm__ volatile("" ::"r"(room) : "memory");
 }
 
+/* Where it is stopped is noted before libgc is told: from then on it counts as
+ * stopped, with whatever it has in hand. */
+static __attribute__((noinline)) void sleep_stopped(struct sleep *sleep)
+{
+    struct gc_thread *here = gc_thread_self();
+    void *before = gc_thread_stopped_at(__builtin_frame_address(0));
+    here->roots.is_asleep = true;
+    atomic_signal_fence(memory_order_seq_cst);
+    GC_do_blocking(sleep_now, sleep);
+    atomic_signal_fence(memory_order_seq_cst);
+    here->roots.is_asleep = false;
+    gc_thread_stopped_at(before);
+}
+
+/* With the registers of the caller on its stack, above the next frame. */
+static __attribute__((noinline)) void sleep_known(struct sleep *sleep)
+{
+    __builtin_unwind_init();
+    sleep_stopped(sleep);
+    __asm__ volatile("" ::: "memory"); /* no tail call */
+}
+
 /* An OS thread that the collector does not know it does not stop either. */
 void gc_thread_sleep(void (*fn)(void *arg), void *arg)
 {
-    if (likely(gc_thread_self()->enters > 0)) {
-        clear_below();
-        GC_do_blocking(sleep_now, &(struct sleep){fn, arg});
-    } else {
+    if (unlikely(gc_thread_self()->enters == 0)) {
         fn(arg);
+        return;
     }
+    clear_below();
+    sleep_known(&(struct sleep){fn, arg});
 }
 
 /* The carriers are gone.  What is mounted on the OS thread that forked, if it

@@ -162,34 +162,29 @@ static bool may_be_address(uintptr_t word)
     return word >= PAGE_SIZE_BYTES && word >> 47 == 0;
 }
 
-/* is_object: the word is in a collected object.  There our own structures
- * have addresses of thread objects; on the stacks of carriers these are those
- * of whoever has run last. */
-static void look_for_address(struct leak_trace *t, uintptr_t word,
-                             bool is_object)
+/* The address of a thread object counts for nothing: what our own structures
+ * know threads by is left in them when it is over.  See awaited for what
+ * counts instead. */
+static void look_for_address(struct leak_trace *t, uintptr_t word)
 {
     void *base = t->heap->base((void *)word);
-    if (base) {
+    struct thread *thread = base ? NULL : parked_at(t, (void *)word);
+    if (base)
         object_is_live(t, base);
-        return;
-    }
-    struct thread *thread = thread_containing(t, (void *)word);
-    if (thread && is_object && !(word_of(thread) & THREAD_FREE))
-        thread_is_live(t, thread);
-    else if (!thread && (thread = parked_at(t, (void *)word)) != NULL)
+    else if (thread)
         thread_is_live(t, thread);
 }
 
 /* No sanitizer has a say in what is read here. */
 __attribute__((no_sanitize("address"))) static void
-scan(struct leak_trace *t, const void *low, const void *high, bool is_object,
+scan(struct leak_trace *t, const void *low, const void *high,
      bool handles_only)
 {
     const uintptr_t *word = low;
     for (; word + 1 <= (const uintptr_t *)high && t->error == 0; word++) {
         look_for_handle(t, *word);
         if (!handles_only && may_be_address(*word))
-            look_for_address(t, *word, is_object);
+            look_for_address(t, *word);
     }
 }
 
@@ -200,18 +195,17 @@ struct stack_visitor {
     struct leak_trace *trace;
 };
 
-/* A carrier's own stack: there are our frames only, and what the registers of
- * a signal have kept of threads that ran here.  The range decides: in the
- * middle of a switch nobody may be said to run, on a run stack all the same. */
+/* A carrier's own stack while it has nothing in hand: it sleeps, or is below
+ * a thread that runs; what is there of threads is left over.  In between it
+ * may be ending one, and be the last to know of a scope whose owner waits
+ * for that: then its stack counts, with registers and left-overs. */
 static bool is_carriers_own(const struct roots_visitor *visitor,
-                            enum root_kind kind, const void *low)
+                            enum root_kind kind)
 {
     if (kind != ROOT_NATIVE && kind != ROOT_STOPPED)
         return false;
-    const struct local *there = visitor->os_thread->local;
-    return there->carrier
-           && (kind == ROOT_NATIVE
-               || (!local_thread(there) && !run_stack_of_address(low)));
+    const struct roots_os_thread *there = visitor->os_thread;
+    return there->local->carrier && (kind == ROOT_NATIVE || there->is_asleep);
 }
 
 static void visit_stack(struct roots_visitor *visitor, enum root_kind kind,
@@ -219,9 +213,9 @@ static void visit_stack(struct roots_visitor *visitor, enum root_kind kind,
                         const void *high)
 {
     (void)owner;
-    if (is_carriers_own(visitor, kind, low))
+    if (is_carriers_own(visitor, kind))
         return;
-    scan(((struct stack_visitor *)visitor)->trace, low, high, false, false);
+    scan(((struct stack_visitor *)visitor)->trace, low, high, false);
 }
 
 struct memory_visitor {
@@ -232,7 +226,7 @@ struct memory_visitor {
 static void visit_memory(struct process_memory_visitor *visitor,
                          const void *low, const void *high)
 {
-    scan(((struct memory_visitor *)visitor)->trace, low, high, false, false);
+    scan(((struct memory_visitor *)visitor)->trace, low, high, false);
 }
 
 static const struct leak_trace *running; /* is_foreign has no argument */
@@ -254,7 +248,7 @@ static void scan_item(struct leak_trace *t, const struct item *item)
 {
     const char *start = (const char *)item->start;
     if (item->bytes >> 3 != 0) {
-        scan(t, start, start + (item->bytes & ~(uintptr_t)7), true,
+        scan(t, start, start + (item->bytes & ~(uintptr_t)7),
              item->bytes & 1);
     } else if (thread_containing(t, start)) {
         struct stack_visitor visitor = {{.range = visit_stack}, t};
@@ -273,7 +267,8 @@ static void scan_all(struct leak_trace *t)
 /* ---- Who waits for what ------------------------------------------------- */
 
 /* A thread whose turn it is to end the wait, an object, or NULL: the thread's
- * own handle alone decides.  *is_known false: it cannot be told. */
+ * own handle alone decides.  *is_known false: it cannot be told, or somebody
+ * is just ending it. */
 static const void *awaited(const struct leak_trace *t,
                            const struct thread *waiter, bool *is_known)
 {
@@ -281,12 +276,12 @@ static const void *awaited(const struct leak_trace *t,
     const void *place =
         (const void *)((uintptr_t)waitlist_wait_on(waiter) & ~(uintptr_t)1);
     *is_known = true;
-    if (waiting_what(waiter) == FOR_UNPARK)
-        return NULL;
-    if (!place) {
+    if (waiting_is_ending(waiter)) {
         *is_known = false;
         return NULL;
     }
+    if (waiting_what(waiter) == FOR_UNPARK)
+        return NULL;
     if (waiting_of(waiter, &waiting) && waiting.holder)
         return waiting.holder;
     const void *owner = t->heap->base((void *)place);
@@ -333,6 +328,15 @@ static void sort_threads(struct leak_trace *t)
             thread_is_live(t, at);
 }
 
+static void keep_found(struct leak_trace *t)
+{
+    uint64_t word;
+    for (struct thread *at = thread_in_use_from(1, &word); at;
+         at = thread_in_use_from(thread_number(at) + 1, &word))
+        if (is_suspect(word) && !is_live(t, thread_number(at)))
+            t->found[t->found_count++] = thread_handle(at);
+}
+
 /* ---- The interface ------------------------------------------------------ */
 
 int leak_trace_open(struct leak_trace *t, const struct leak_heap *heap)
@@ -359,7 +363,8 @@ int leak_trace_run(struct leak_trace *t)
     t->threads = thread_table_size();
     t->is_live = scratch_take(&t->memory, size / 8 + 8);
     t->next_waiter = scratch_take(&t->memory, size * sizeof(uint32_t));
-    if (!t->is_live || !t->next_waiter)
+    t->found = scratch_take(&t->memory, size * sizeof *t->found);
+    if (!t->is_live || !t->next_waiter || !t->found)
         return ENOMEM;
     running = t;
     roots_begin();
@@ -367,16 +372,7 @@ int leak_trace_run(struct leak_trace *t)
     int err = process_memory_each(&memory.memory);
     roots_of_others(&stacks.roots);
     scan_all(t);
+    keep_found(t);
     roots_end();
     return err != 0 ? err : t->error;
-}
-
-struct thread *leak_trace_next(const struct leak_trace *t, uint32_t number)
-{
-    uint64_t word;
-    struct thread *at = thread_in_use_from(number, &word);
-    while (at && thread_number(at) < t->threads
-           && (is_live(t, thread_number(at)) || !is_suspect(word)))
-        at = thread_in_use_from(thread_number(at) + 1, &word);
-    return at && thread_number(at) < t->threads ? at : NULL;
 }

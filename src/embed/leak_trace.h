@@ -32,18 +32,17 @@ struct leak_trace {
     struct word_map seen;    /* objects */
     struct word_map waiters; /* what is waited for -> the first thread */
     uint32_t threads;        /* numbers there are */
+    uint64_t *found;         /* handles of threads that nothing can wake: */
+    size_t found_count;      /* so many */
     int error;               /* ENOMEM, or why memory cannot be listed */
 };
 
 int leak_trace_open(struct leak_trace *trace, const struct leak_heap *heap);
 void leak_trace_close(struct leak_trace *trace);
 
-/* All is stopped.  0 or an error number. */
+/* All is stopped.  0 or an error number.  What has been found is complete
+ * then: when all goes on, other threads come, and wait, where it has not been
+ * looked for what can wake them. */
 int leak_trace_run(struct leak_trace *trace);
-
-/* Afterwards: the first thread from that number on that waits and that
- * nothing can wake, or NULL. */
-struct thread *leak_trace_next(const struct leak_trace *trace,
-                               uint32_t number);
 
 #endif

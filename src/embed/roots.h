@@ -52,6 +52,8 @@ struct roots_os_thread {
     char *native_bottom;      /* the highest address of its own stack */
     char *_Atomic stopped_sp; /* A: where it is stopped; NULL: it is not,
                                    and has no continuation mounted */
+    bool is_asleep;           /* in gc_thread_sleep, or on the way; read
+                                 while all is stopped */
 };
 
 /* A continuation that is no thread's. */
