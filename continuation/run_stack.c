@@ -7,8 +7,8 @@
  * covers all that are; the guard page of each, after the first few thousand
  * (memory.c), costs no mapping where the kernel knows MADV_GUARD_INSTALL.
  * (One mapping for each stack would end at vm.max_map_count, 65,530.)  A
- * stack of another size has a mapping of its own.  Records and slots are never given back to the system, so a
- * record may be read at any time.
+ * stack of another size has a mapping of its own.  Records and slots are
+ * never given back to the system, so a record may be read at any time.
  *
  * Own homes.  `out` counts those that are not in the free list, whether a
  * continuation has them or an OS thread's magazine; beyond `limit` only who

@@ -159,7 +159,7 @@ static void look_for_handle(struct leak_trace *t, uint64_t word)
 
 static bool may_be_address(uintptr_t word)
 {
-    return word >= PAGE_SIZE_BYTES && word >> 47 == 0;
+    return word >= PAGE_SIZE_MIN_BYTES && word >> 47 == 0;
 }
 
 /* The address of a thread object counts for nothing: what our own structures

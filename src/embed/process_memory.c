@@ -174,11 +174,11 @@ static void visit(struct process_memory_visitor *v, uintptr_t at,
     while (at < end) {
         uintptr_t low = at;
         while (at < end && !v->is_foreign((const void *)at))
-            at += PAGE_SIZE_BYTES;
+            at += memory_page_bytes();
         if (low < at)
             v->range(v, (const void *)low, (const void *)at);
         while (at < end && v->is_foreign((const void *)at))
-            at += PAGE_SIZE_BYTES;
+            at += memory_page_bytes();
     }
 }
 
@@ -191,14 +191,15 @@ static void visit(struct process_memory_visitor *v, uintptr_t at,
 static size_t malloc_bytes_at(int memory_fd, uintptr_t start, uintptr_t end)
 {
     uintptr_t words[3];
-    if (pread(memory_fd, words, sizeof words, (off_t)start) != sizeof words)
+    if (system_pread(memory_fd, words, sizeof words, (off_t)start)
+        != sizeof words)
         return 0;
     uintptr_t in_arena = words[2], in_block = words[1] & ~(uintptr_t)7;
     if (start % ARENA_BYTES == 0 && in_arena > 0
-        && in_arena % PAGE_SIZE_BYTES == 0 && in_arena <= end - start)
+        && in_arena % memory_page_bytes() == 0 && in_arena <= end - start)
         return in_arena;
-    if ((words[1] & 7) == 2 && words[0] < PAGE_SIZE_BYTES && in_block > 0
-        && (in_block + words[0]) % PAGE_SIZE_BYTES == 0
+    if ((words[1] & 7) == 2 && words[0] < memory_page_bytes() && in_block > 0
+        && (in_block + words[0]) % memory_page_bytes() == 0
         && in_block <= end - start)
         return in_block;
     return 0;
@@ -208,6 +209,7 @@ static size_t malloc_bytes_at(int memory_fd, uintptr_t start, uintptr_t end)
 static void search(struct process_memory_visitor *v, int memory_fd,
                    const struct mapping *m)
 {
+    size_t page_bytes = memory_page_bytes();
     uintptr_t at = m->start;
     if (m->end - m->start > SEARCHED_MAX || sanitizer_is_valgrind)
         return;
@@ -218,8 +220,8 @@ static void search(struct process_memory_visitor *v, int memory_fd,
                 : malloc_bytes_at(memory_fd, at, m->end);
         if (size > 0)
             v->range(v, (const void *)at, (const void *)(at + size));
-        at += size > 0 ? (size + PAGE_SIZE_BYTES - 1) & ~(PAGE_SIZE_BYTES - 1)
-                       : PAGE_SIZE_BYTES;
+        at += size > 0 ? (size + page_bytes - 1) & ~(page_bytes - 1)
+                       : page_bytes;
     }
 }
 
