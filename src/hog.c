@@ -178,12 +178,12 @@ static void holds_home(const struct carrier *carrier, struct station *station,
                        const struct pool_stuck *stuck)
 {
     station->hog.holds_home = true;
-    entry_count_home_held(suspect->fn);
     if (entry_remember(suspect->fn, ENTRY_HOLDS)
         && settings_get()->report_hogs) {
         tell_home_held(suspect, stuck);
         tell_place(carrier, station, stuck->tick);
     }
+    entry_count_home_held(suspect->fn);
     station_count(&station->homes_held);
 }
 

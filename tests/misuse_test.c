@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "entry.h"
 #include "platform/libc.h"
 #include "tests/children.h"
 
@@ -298,13 +299,13 @@ END_TEST
 static vthread_scheduler_t *pair;
 static atomic_int is_mounted;
 
+/* Until it has been seen itself: on a machine that is busy others are seen to
+ * hold the home as well, for as long as the system does not run them. */
 static void *holds(void *arg)
 {
-    vthread_scheduler_stats_t stats;
     atomic_store(&is_mounted, 1);
-    do
-        vthread_scheduler_stats(pair, &stats);
-    while (stats.homes_held == 0);
+    while (entry_counts_of(holds).homes_held == 0)
+        ;
     return arg;
 }
 
@@ -333,14 +334,21 @@ static void hold_a_home(void)
         vthread_join(parked[i], NULL);
 }
 
+/* How many lines of what was said have both. */
+static unsigned lines_with(const char *one, const char *other)
+{
+    unsigned count = 0;
+    char *rest, *line = strtok_r(text, "\n", &rest);
+    for (; line; line = strtok_r(NULL, "\n", &rest))
+        count += strstr(line, one) && strstr(line, other);
+    return count;
+}
+
 START_TEST(one_who_holds_a_common_home_is_told_once_with_the_cure)
 {
     ends_well(hold_a_home);
-    said("HOME_HELD");
-    said("'holder'");
     said("VTHREAD_STACK_OWN");
-    const char *first = strstr(text, "HOME_HELD");
-    ck_assert_ptr_null(strstr(first + 1, "HOME_HELD"));
+    ck_assert_uint_eq(lines_with("HOME_HELD", "'holder'"), 1);
 }
 END_TEST
 
