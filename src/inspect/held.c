@@ -37,7 +37,7 @@ __thread struct held_local held_local;
 /* The first ones need no allocator, which may lock itself. */
 static struct held first_tables[FIRST_TABLES];
 static _Atomic uint32_t first_used;
-static struct held *_Atomic tables;
+struct held *_Atomic held_tables;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
@@ -48,7 +48,7 @@ static bool has_key;
 struct held *held_first(void)
 {
     /* Acquire: the tables in the list; pairs with add_table. */
-    return atomic_load_explicit(&tables, memory_order_acquire);
+    return atomic_load_explicit(&held_tables, memory_order_acquire);
 }
 
 /* The OS thread ends.  Destructors called after this one may lock as well,
@@ -110,7 +110,7 @@ static struct held *add_table(uint32_t os_thread)
     held->next = held_first();
     /* Release: the table is complete; pairs with held_first. */
     while (!atomic_compare_exchange_weak_explicit(
-        &tables, &held->next, held, memory_order_release,
+        &held_tables, &held->next, held, memory_order_release,
         memory_order_relaxed))
         continue;
     return held;

@@ -53,6 +53,12 @@ struct held {
     uint32_t upcalls;             /* O: of foreign code, under way */
     struct held_entry entries[HELD_MAX]; /* oldest first */
 
+    /* The lock that its thread waits for, whoever listens: lock_wait.c. */
+    const void *_Atomic wanted;     /* A: NULL: none */
+    struct thread *_Atomic wanter;  /* A: NULL: not known */
+    _Atomic uint32_t wanted_kind;   /* A: vthread_hold_kind_t */
+    _Atomic uint32_t wanted_since;  /* A: clock_ticks */
+
     /* The present wait, if it is pinned or for a lock: pin.c, lock_wait.c. */
     _Atomic uint32_t wait;        /* A: odd: there is one, and `episode` stays
                                      as it is until the number changes */
@@ -105,7 +111,10 @@ void held_thread_ends(void);
 /* A continuation that is pinned has run to its end. */
 void held_continuation_ends(const struct continuation *c);
 
-/* All tables, from any OS thread; those of OS threads that have ended are
+/* All tables: the first one, or NULL. */
+extern __attribute__((visibility("hidden"))) struct held *_Atomic held_tables;
+
+/* The same, from any OS thread; those of OS threads that have ended are
  * among them, and are free. */
 struct held *held_first(void);
 static inline struct held *held_next(const struct held *held)

@@ -15,6 +15,8 @@
 #include "continuation/switch.h"
 #include "embed/leak_table.h"
 #include "entry.h"
+#include "inspect/held.h"
+#include "inspect/pin.h"
 #include "mutex.h"
 #include "once.h"
 #include "platform/clock.h"

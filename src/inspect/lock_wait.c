@@ -161,15 +161,37 @@ static int wait_virtually(struct thread *self, const void *lock,
     return wait_in_place(here, self, fn, copy);
 }
 
+/* What is waited for stands in the table, for those who look from outside.
+ * Relaxed, all: the OS thread stands still while they do. */
+static void want(struct held *held, const void *lock,
+                 vthread_hold_kind_t kind, struct thread *self)
+{
+    if (!held)
+        return;
+    atomic_store_explicit(&held->wanter, self, memory_order_relaxed);
+    atomic_store_explicit(&held->wanted_kind, kind, memory_order_relaxed);
+    atomic_store_explicit(&held->wanted_since, clock_ticks(clock_now_ns()),
+                          memory_order_relaxed);
+    atomic_store_explicit(&held->wanted, lock, memory_order_relaxed);
+}
+
+static void want_no_more(struct held *held)
+{
+    if (held)
+        atomic_store_explicit(&held->wanted, NULL, memory_order_relaxed);
+}
+
 int vthread_lock_wait(const void *lock, const void *also,
                       vthread_hold_kind_t kind, int (*fn)(void *request),
                       const void *request, size_t size_bytes)
 {
     _Alignas(16) unsigned char copy[VTHREAD_LOCK_REQUEST_MAX];
     struct thread *self = local_thread(local_self());
+    struct held *held = held_self();
     int result;
     if (size_bytes > sizeof copy)
         return EINVAL;
+    want(held, lock, kind, self);
     struct queue *q = kind == VTHREAD_HOLD_COND ? NULL : queue_of(lock);
     if (q && !arrive(q, lock, clock_now_ns()))
         q = NULL;
@@ -182,5 +204,6 @@ int vthread_lock_wait(const void *lock, const void *also,
     }
     if (q)
         depart(q, clock_now_ns());
+    want_no_more(held);
     return result;
 }

@@ -55,7 +55,7 @@ struct before {
 };
 static __thread struct before before;
 
-static _Atomic bool are_locks_tracked;
+_Atomic bool pin_tracks_locks;
 
 /* ---- Listening ---------------------------------------------------------- */
 
@@ -76,13 +76,13 @@ bool vthread_lock_track(void)
 {
     if (settings_is_pin_off())
         return false;
-    atomic_store_explicit(&are_locks_tracked, true, memory_order_relaxed);
+    atomic_store_explicit(&pin_tracks_locks, true, memory_order_relaxed);
     return true;
 }
 
 bool pin_locks_are_tracked(void)
 {
-    return atomic_load_explicit(&are_locks_tracked, memory_order_relaxed);
+    return atomic_load_explicit(&pin_tracks_locks, memory_order_relaxed);
 }
 
 /* ---- Where it waits ----------------------------------------------------- */

@@ -46,6 +46,7 @@ void pin_begin(struct local *here, struct thread *t, enum pin_cause cause);
 void pin_end(struct local *here);
 
 /* Whether somebody tracks locks. */
+extern __attribute__((visibility("hidden"))) _Atomic bool pin_tracks_locks;
 bool pin_locks_are_tracked(void);
 
 /* What a thread waited for, from outside: nothing that wait_on leads to need
