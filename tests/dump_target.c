@@ -25,6 +25,7 @@
 #include <vthread/deadlock.h>
 #include <vthread/latch.h>
 #include <vthread/mutex.h>
+#include <vthread/pin.h>
 #include <vthread/rwlock.h>
 #include <vthread/scope.h>
 
@@ -146,6 +147,78 @@ static void *takes_left_first(void *arg)
 static void *takes_right_first(void *arg)
 {
     take_both(&right, &left);
+    return arg;
+}
+
+/* ---- Tracked locks, as libvthread-pin has them -------------------------- */
+
+static pthread_mutex_t kept = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t crossed = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t foreign = PTHREAD_MUTEX_INITIALIZER;
+static vthread_mutex_t crossing;
+static vthread_latch_t both_have_crossed;
+
+static void take(pthread_mutex_t *mutex)
+{
+    pthread_mutex_lock(mutex);
+    vthread_lock_taken(mutex, VTHREAD_HOLD_MUTEX, NULL);
+}
+
+static int lock_it(void *request)
+{
+    return pthread_mutex_lock(*(pthread_mutex_t **)request);
+}
+
+static void want(pthread_mutex_t *mutex)
+{
+    here();
+    vthread_lock_wait(mutex, NULL, VTHREAD_HOLD_MUTEX, lock_it, &mutex,
+                      sizeof mutex);
+}
+
+static void *keeps(void *arg)
+{
+    take(&kept);
+    here();
+    vthread_sleep(AN_HOUR);
+    return arg;
+}
+
+static void *asks(void *arg)
+{
+    want(arg);
+    return arg;
+}
+
+static void meet_crossing(void)
+{
+    vthread_latch_count_down(&both_have_crossed, 1);
+    vthread_latch_wait(&both_have_crossed);
+}
+
+static void *crosses_here(void *arg)
+{
+    take(&crossed);
+    meet_crossing();
+    here();
+    vthread_mutex_lock(&crossing);
+    return arg;
+}
+
+static void *crosses_there(void *arg)
+{
+    vthread_mutex_lock(&crossing);
+    meet_crossing();
+    want(&crossed);
+    return arg;
+}
+
+/* One that the library has never seen otherwise. */
+static void *is_no_thread(void *arg)
+{
+    take(&foreign);
+    here();
+    want(&kept);
     return arg;
 }
 
@@ -290,6 +363,24 @@ static int start_locks(void)
     return 7;
 }
 
+static int start_tracked(void)
+{
+    pthread_t platform;
+    vthread_latch_init(&both_have_crossed, 2);
+    start(keeps, NULL, "keeper", 0);
+    while (atomic_load(&on_their_way) < 19)
+        usleep(1000);
+    start(asks, &kept, "asker of it", 0);
+    check(pthread_create(&platform, NULL, is_no_thread, NULL),
+          "an OS thread");
+    while (atomic_load(&on_their_way) < 22)
+        usleep(1000);
+    start(asks, &foreign, "asker of them", 0);
+    start(crosses_here, NULL, "hither", 0);
+    start(crosses_there, NULL, "thither", 0);
+    return 7;
+}
+
 static int start_others(void)
 {
     pthread_t platform;
@@ -390,6 +481,7 @@ int main(int argc, char **argv)
     check(vthread_channel_create(&channel, sizeof(int), 0), "a channel");
     int count = start_waiters();
     count += start_locks();
+    count += start_tracked();
     count += start_others();
     wait_until_on_their_way(count);
     wait_for_the_end();

@@ -165,7 +165,7 @@ census_is_right()
 each_is_shown()
 {
     vthread dump --each "$target" &&
-        same 30 "$(grep -cE '^(Thread|Platform thread) ' "$work/out")"
+        same 36 "$(grep -cE '^(Thread|Platform thread|OS thread) ' "$work/out")"
 }
 
 full_shows_the_library()

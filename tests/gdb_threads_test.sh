@@ -39,7 +39,7 @@ ask() # COMMAND...
 # The number of the thread with that name.
 number_of() # NAME
 {
-    sed -nE "s/^[* ] ([0-9]+) .*'$1'.*/\\1/p" "$work/list" | head -1
+    sed -nE "s/^[* ] ([0-9]+) +[^']*'$1'.*/\\1/p" "$work/list" | head -1
 }
 
 # The functions of the last walk, innermost first, from the first on that is
@@ -68,9 +68,9 @@ is_at() # NAME FUNCTIONS
 
 all_are_listed()
 {
-    same 30 "$(grep -cE '^[* ] [0-9]+ ' "$work/list")" || return
+    same 35 "$(grep -cE '^[* ] [0-9]+ ' "$work/list")" || return
     local state count
-    for state in parked:24 running:2 pinned:1 ended:1 platform:2; do
+    for state in parked:24 running:2 pinned:6 ended:1 platform:2; do
         count=$(grep -cE "^[* ] [0-9]+ +${state%:*} " "$work/list")
         same "$state" "${state%:*}:$count" || { cat "$work/list"; return 1; }
     done
@@ -80,6 +80,8 @@ waits_are_told()
 {
     grep -qE "'reader' waits for rwlock .* held by thread [0-9]+ 'holder'" \
         "$work/list" &&
+        grep -E "'thither' waits for pthread mutex " "$work/list" |
+            grep -qE "held by thread [0-9]+ 'hither'" &&
         grep -qE "'joiner' waits for the end of thread [0-9]+ 'deep'" \
             "$work/list"
 }
@@ -88,7 +90,7 @@ waits_are_told()
 all_can_be_walked()
 {
     ask "vthread apply all bt"
-    same 30 "$(grep -c '^Virtual thread ' "$work/out")" &&
+    same 35 "$(grep -c '^Virtual thread ' "$work/out")" &&
         ! grep -nE 'Traceback|Python Exception|annot access|\?\?|0xdbdb' \
             "$work/out"
 }
@@ -109,6 +111,8 @@ look()
         'take_both takes_left_first'
     claim "one that runs" is_at runner 'spins runs'
     claim "one in a call" is_at caller 'reads .*vthread_block.* calls'
+    claim "one that waits for a pthread mutex" is_at thither \
+        'want crosses_there'
     claim "one that was left by a continuation inside of it" is_at asker \
         'generates bare_main switch_base .*asks_a_generator'
     claim "a command for all of them" all_can_be_walked

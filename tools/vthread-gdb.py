@@ -63,6 +63,12 @@ KINDS_OF_LIST = {
     "slot",
 }
 
+KINDS_OF_LOCK = {
+    "VTHREAD_HOLD_MUTEX": "pthread mutex", "VTHREAD_HOLD_READ":
+    "pthread rwlock", "VTHREAD_HOLD_WRITE": "pthread rwlock",
+    "VTHREAD_HOLD_COND": "pthread condition", "VTHREAD_HOLD_OTHER": "lock",
+}
+
 FRAMES_MAX = 256
 
 
@@ -177,6 +183,8 @@ class Thread:
             return "ended"
         if self.has("THREAD_PLATFORM"):
             return "platform"
+        if self.address in self.process.wants:
+            return "pinned"
         if self.waits():
             return "pinned" if self.has("THREAD_KERNEL") else "parked"
         if self.address in self.process.mounted:
@@ -189,6 +197,9 @@ class Thread:
         layout = self.process.layout
         kind = self.field("waits_for")
         on = self.field("wait_on") & ~1
+        if self.address in self.process.wants:
+            return "waits for " + self.process.lock_in_words(
+                *self.process.wants[self.address])
         if not self.waits():
             return ""
         if kind == layout.value("FOR_LISTED"):
@@ -224,8 +235,11 @@ class Process:
         self.slots = self.read_slots()
         self.mounted = {}  # address of a thread: number of the OS thread
         self.inner = {}    # and the innermost continuation
+        self.wants = {}    # address of a thread: tracked lock, and its kind
+        self.holders = {}  # address of a tracked lock: that of a thread
         if self.table:
             self.read_schedulers()
+            self.read_held()
 
     def read_slots(self):
         layout, slots = self.layout, []
@@ -261,6 +275,29 @@ class Process:
             self.mounted[thread] = os_thread
             self.inner[thread] = layout.peek("mount_point.current",
                                              mount_point)
+
+    def read_held(self):
+        layout = self.layout
+        held = read_number(layout.value("&held_tables"), 8)
+        while held:
+            if layout.peek("held.os_thread", held):
+                self.read_table(held)
+            held = layout.peek("held.next", held)
+
+    def read_table(self, held):
+        layout = self.layout
+        wanted = layout.peek("held.wanted", held)
+        if wanted:
+            self.wants[layout.peek("held.wanter", held)] = (
+                wanted, layout.peek("held.wanted_kind", held))
+        for i in range(layout.peek("held.count", held)):
+            entry = held + layout.value("held.entries") \
+                + i * layout.value("sizeof held_entry")
+            lock = layout.peek("held_entry.object", entry)
+            if layout.peek("held_entry.kind", entry) \
+                    != layout.value("VTHREAD_HOLD_PIN") \
+                    and layout.peek("held_entry.given", entry) != lock:
+                self.holders[lock] = layout.peek("held_entry.owner", entry)
 
     # Threads.
 
@@ -322,6 +359,14 @@ class Process:
         text = "%s %#x" % (name, address - before)
         return text + (" held by " + self.thread_in_words(holder)
                        if holder else "")
+
+    def lock_in_words(self, address, kind):
+        names = [text for name, text in KINDS_OF_LOCK.items()
+                 if self.layout.value(name) == kind]
+        holder = self.holders.get(address)
+        text = "%s %#x" % (names[0] if names else "lock", address)
+        return text + (" held by " + self.thread_in_words(
+            self.number_at(holder)) if holder else "")
 
     # Frames of a continuation that is not mounted.
 

@@ -40,6 +40,9 @@ void dump_json(struct dump *dump);
 /* "running", "in a call" ... */
 const char *dump_state(const struct seen_thread *t);
 
+/* "pthread mutex" ..., of a tracked lock. */
+const char *dump_lock_kind(const struct dump *dump, uint32_t kind);
+
 /* "mutex", "channel", "time" ...; NULL: it does not wait. */
 const char *dump_wait_kind(const struct dump *dump,
                            const struct seen_thread *t);
@@ -56,6 +59,10 @@ void dump_wait(const struct dump *dump, const struct seen_thread *t,
 /* The name of a function, or its address and module. */
 void dump_function(const struct dump *dump, uint64_t fn, char *buffer,
                    size_t size_bytes);
+
+/* Where a call is that returns there, as symbols_describe tells it. */
+void dump_place(const struct dump *dump, uint64_t site, char *buffer,
+                size_t size_bytes);
 
 /* Calls visit for each frame of interest, the innermost first, inlined ones
  * too: those of the program, and the functions of the library that it has

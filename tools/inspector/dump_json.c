@@ -33,6 +33,7 @@ static void put_head(struct json *json, const struct dump *dump)
     json_bool(json, "complete", !dump->snapshot.is_incomplete);
     put_stop(json, dump);
     json_unsigned(json, "threads", dump->snapshot.thread_count);
+    json_bool(json, "locks_tracked", dump->snapshot.are_locks_tracked);
 }
 
 /* ---- Carriers ----------------------------------------------------------- */
@@ -137,6 +138,11 @@ static void put_locks(struct json *json, const struct dump *dump)
         json_address(json, "address", locks.all[i].address);
         json_unsigned(json, "waiters", locks.all[i].waiters);
         put_thread_number(json, "holder", dump, locks.all[i].holder);
+        if (locks.all[i].site) {
+            char place[2 * NAME_BYTES];
+            dump_place(dump, locks.all[i].site, place, sizeof place);
+            json_text(json, "taken_at", place);
+        }
         json_close_object(json);
     }
     json_close_array(json);

@@ -1,8 +1,8 @@
 /*
- * dump_locks.h - what threads wait for that somebody holds.
+ * dump_locks.h - what somebody holds, and what threads wait for.
  *
- * Of the library's locks only those are known that are waited for: a thread
- * keeps no list of what it holds.
+ * Tracked locks are known while they are held.  Of the library's own only
+ * those are that are waited for: a thread keeps no list of what it holds.
  */
 #ifndef DUMP_LOCKS_H
 #define DUMP_LOCKS_H
@@ -17,10 +17,12 @@ struct lock {
     const char *kind;
     uint32_t holder; /* a thread's number; 0: nobody's in particular */
     size_t waiters;
+    uint64_t site;   /* the return address of the call that took it; 0 */
 };
 
 struct locks {
-    struct lock *all; /* those that most wait for first */
+    struct lock *all; /* those that most wait for first, each
+                         holder of a lock in a row */
     size_t count, capacity;
 };
 

@@ -1,6 +1,7 @@
 /*
  * dump_text.c - a dump for people.
  */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,14 +113,19 @@ static void write_stack(const struct dump *dump, uint32_t number)
         printf("    and so on\n");
 }
 
-/* The innermost frame that is not the library's. */
+static bool begins(const char *text, const char *with)
+{
+    return text && strncmp(text, with, strlen(with)) == 0;
+}
+
+/* The innermost frame that is the program's. */
 static void write_place(void *arg, const struct symbol *symbol, uint64_t pc)
 {
     char words[NAME_BYTES * 2];
     bool *is_done = arg;
-    bool is_public = symbol->function
-                     && strncmp(symbol->function, "vthread_", 8) == 0;
-    if (*is_done || is_public)
+    if (*is_done || begins(symbol->function, "vthread_")
+        || begins(symbol->module, "libc.")
+        || begins(symbol->module, "libvthread"))
         return;
     symbols_describe(symbol, pc, words, sizeof words);
     printf("    at %s\n", words);
@@ -144,26 +150,39 @@ static void write_circle(const struct dump *dump,
     }
 }
 
+static void write_lock(const struct dump *dump, const struct lock *lock)
+{
+    char words[NAME_BYTES * 2];
+    const struct seen_thread *holder =
+        snapshot_thread(&dump->snapshot, lock->holder);
+    printf("  %s %#" PRIx64 ": ", lock->kind, lock->address);
+    if (lock->waiters > 0)
+        printf("%zu wait; ", lock->waiters);
+    if (!holder) {
+        printf("the holder is not known\n");
+        return;
+    }
+    dump_name(holder, words, sizeof words);
+    printf("held by %s, %s\n", words, dump_state(holder));
+    if (lock->site) {
+        dump_place(dump, lock->site, words, sizeof words);
+        printf("    taken at %s\n", words);
+    }
+}
+
 static void write_locks(const struct dump *dump)
 {
-    char name[NAME_BYTES];
     struct locks locks;
     locks_collect(&locks, dump);
-    if (locks.count > 0)
-        printf("\nLocks that are waited for\n");
-    for (size_t i = 0; i < locks.count && i < LOCKS_MAX; i++) {
-        const struct lock *lock = &locks.all[i];
-        const struct seen_thread *holder =
-            snapshot_thread(&dump->snapshot, lock->holder);
-        printf("  %s %#" PRIx64 ": %zu wait; ", lock->kind, lock->address,
-               lock->waiters);
-        if (holder)
-            dump_name(holder, name, sizeof name);
-        if (holder)
-            printf("held by %s, %s\n", name, dump_state(holder));
-        else
-            printf("the holder is not known\n");
-    }
+    printf("\nLocks%s\n", dump->snapshot.are_locks_tracked
+                              ? ""
+                              : " (those of pthreads are not tracked, "
+                                "see vthread run)");
+    for (size_t i = 0; i < locks.count && i < LOCKS_MAX; i++)
+        write_lock(dump, &locks.all[i]);
+    if (locks.count == 0)
+        printf("  none is waited for%s\n",
+               dump->snapshot.are_locks_tracked ? " or held" : "");
     if (locks.count > LOCKS_MAX)
         printf("  and %zu more\n", locks.count - LOCKS_MAX);
     locks_free(&locks);
@@ -208,7 +227,7 @@ static void write_homes(const struct seen_thread *t)
         printf(", %u bytes of frames in chunks", t->frozen_bytes);
     else if (t->depth_bytes > 0)
         printf(", %u bytes of frames in place", t->depth_bytes);
-    if (t->os_thread)
+    if (t->os_thread && !t->is_native)
         printf(", OS thread %d", (int)t->os_thread);
     if (t->pins > 0 && t->state != STATE_CALLING)
         printf(", pinned %u times", t->pins);
@@ -245,7 +264,7 @@ static void write_group(const struct dump *dump, const struct group *group)
         write_members(dump, group);
     } else {
         dump_name(t, name, sizeof name);
-        name[0] = (char)(name[0] == 't' ? 'T' : 'P');
+        name[0] = (char)toupper((unsigned char)name[0]);
         printf("\n%s, %s%s%s", name, dump_state(t), *wait ? ": " : "", wait);
         write_due(dump, group);
         write_age(dump, group);

@@ -51,6 +51,14 @@ static const struct word kinds_of_list[] = {
     {IS_WAIT_SLOT, "slot", NULL},
 };
 
+static const struct word kinds_of_lock[] = {
+    {IS_VTHREAD_HOLD_MUTEX, "pthread mutex", NULL},
+    {IS_VTHREAD_HOLD_READ, "pthread rwlock", NULL},
+    {IS_VTHREAD_HOLD_WRITE, "pthread rwlock", NULL},
+    {IS_VTHREAD_HOLD_COND, "pthread condition", NULL},
+    {IS_VTHREAD_HOLD_OTHER, "lock", NULL},
+};
+
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 const char *dump_state(const struct seen_thread *t)
@@ -73,6 +81,13 @@ static bool is_listed(const struct dump *dump, const struct seen_thread *t)
     return t->waits_for == dump->snapshot.library.value[IS_FOR_LISTED];
 }
 
+const char *dump_lock_kind(const struct dump *dump, uint32_t kind)
+{
+    const struct word *word =
+        find(dump, kinds_of_lock, COUNT_OF(kinds_of_lock), kind);
+    return word ? word->kind : "lock";
+}
+
 const char *dump_wait_kind(const struct dump *dump,
                            const struct seen_thread *t)
 {
@@ -84,11 +99,17 @@ const char *dump_wait_kind(const struct dump *dump,
                    t->waits_for);
     if (!t->waits)
         return NULL;
+    if (t->wants_lock)
+        return dump_lock_kind(dump, t->lock_kind);
     return word ? word->kind : "something";
 }
 
 void dump_name(const struct seen_thread *t, char *buffer, size_t size_bytes)
 {
+    if (t->is_native) {
+        snprintf(buffer, size_bytes, "OS thread %d", (int)t->os_thread);
+        return;
+    }
     bool is_platform = t->state == STATE_PLATFORM
                        || t->state == STATE_PLATFORM_WAITS;
     snprintf(buffer, size_bytes, "%sthread %llu%s%s%s",
@@ -113,7 +134,7 @@ void dump_wait(const struct dump *dump, const struct seen_thread *t,
     if (with_object && t->object)
         snprintf(object, sizeof object, " %#llx",
                  (unsigned long long)t->object);
-    if (is_listed(dump, t))
+    if (t->wants_lock || is_listed(dump, t))
         snprintf(buffer, size_bytes, "waits for %s%s%s%s",
                  dump_wait_kind(dump, t), object, other ? " held by " : "",
                  holder);
@@ -135,6 +156,13 @@ void dump_function(const struct dump *dump, uint64_t fn, char *buffer,
         symbols_describe(symbol, fn, buffer, size_bytes);
 }
 
+void dump_place(const struct dump *dump, uint64_t site, char *buffer,
+                size_t size_bytes)
+{
+    symbols_describe(symbols_find(dump->symbols, site - 1), site - 1, buffer,
+                     size_bytes);
+}
+
 /* ---- Frames ------------------------------------------------------------- */
 
 /* Whether the name of the function, not of what was inlined there, begins
@@ -154,10 +182,20 @@ static bool is_named(const struct dump *dump, uint64_t pc, const char *name)
     return is_function(dump, pc, name, strlen(name) + 1);
 }
 
+/* libvthread-pin, preloaded: it is called by the names of pthreads. */
+static bool is_of_track(const struct dump *dump, uint64_t pc)
+{
+    static const char file[] = "libvthread-pin.";
+    const char *module = symbols_find(dump->symbols, pc)->module;
+    return module && strncmp(module, file, sizeof file - 1) == 0;
+}
+
 static bool is_public(const struct dump *dump, uint64_t pc)
 {
-    static const char prefix[] = "vthread_";
-    return is_function(dump, pc, prefix, sizeof prefix - 1);
+    static const char prefix[] = "vthread_", locks[] = "pthread_";
+    return is_function(dump, pc, prefix, sizeof prefix - 1)
+           || (is_of_track(dump, pc)
+               && is_function(dump, pc, locks, sizeof locks - 1));
 }
 
 /* In a program that is linked with the archive it cannot be told, but for
@@ -165,6 +203,8 @@ static bool is_public(const struct dump *dump, uint64_t pc)
 static bool is_of_library(const struct dump *dump, uint64_t pc)
 {
     const char *module = symbols_find(dump->symbols, pc)->module;
+    if (is_of_track(dump, pc))
+        return true;
     if (dump->library_file)
         return module && strcmp(module, dump->library_file) == 0;
     return is_named(dump, pc, "switch_base")

@@ -19,7 +19,9 @@ static bool are_alike(const struct seen_thread *a,
 {
     return a->state == b->state && a->stack == b->stack
            && a->entry == b->entry && a->waits_for == b->waits_for
-           && a->list_kind == b->list_kind && a->scheduler == b->scheduler
+           && a->list_kind == b->list_kind
+           && a->wants_lock == b->wants_lock && a->lock_kind == b->lock_kind
+           && a->scheduler == b->scheduler
            && a->has_deadline == b->has_deadline;
 }
 

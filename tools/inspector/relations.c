@@ -59,12 +59,24 @@ static void find(const struct snapshot *snapshot, struct circles *circles)
 
 /* ---- A second look ------------------------------------------------------ */
 
+/* For a tracked lock, of which the tables have been read again. */
+static bool still_wants(const struct snapshot *snapshot,
+                        const struct seen_thread *then)
+{
+    const struct seen_want *want =
+        snapshot_want_of(snapshot, snapshot_number(then));
+    return want && want->object == then->object
+           && snapshot_holder_of(snapshot, want) == then->holder;
+}
+
 /* The process is stopped.  Whether the thread waits for what it did, in the
  * same life. */
 static bool still_waits(const struct snapshot *snapshot, uint32_t number)
 {
     const struct library *library = &snapshot->library;
     const struct seen_thread *then = snapshot_thread(snapshot, number);
+    if (then->wants_lock)
+        return still_wants(snapshot, then);
     size_t size = library->value[SIZE_thread];
     char around[LIST_BYTES];
     uint64_t table;
@@ -107,6 +119,7 @@ static int look_again(struct snapshot *snapshot, struct circles *circles)
     int status = stop_begin(&snapshot->stop);
     if (status != STATUS_FINE)
         return status;
+    snapshot_read_locks(snapshot);
     for (size_t i = 0; i < circles->count; i++) {
         if (still_stands(snapshot, &circles->all[i]))
             circles->all[kept++] = circles->all[i];

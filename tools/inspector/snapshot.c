@@ -114,17 +114,23 @@ static int take_slice(struct slices *slices, bool *is_last)
     if (status != STATUS_FINE)
         return status;
     uint32_t end = numbers_used(snapshot);
+    struct natives *natives = NULL;
     read_carriers(slices, &then);
+    snapshot_read_locks(snapshot);
     while (count < SLICE_BATCHES && slices->next < end
            && stop_age_ns(&snapshot->stop) < SNAPSHOT_SLICE_NS)
         slices->next =
             batch_read(slices->batches[count++], slices->next, end);
     *is_last = slices->next >= end;
+    if (*is_last)
+        natives = snapshot_see_natives(snapshot);
     stop_end(&snapshot->stop);
     for (unsigned i = 0; i < count; i++) {
         batch_take(slices->batches[i]);
         stop_let_go(&snapshot->stop);
     }
+    if (natives)
+        snapshot_take_natives(snapshot, natives);
     restore_carriers(slices, &then);
     return STATUS_FINE;
 }
@@ -163,5 +169,7 @@ void snapshot_free(struct snapshot *snapshot)
     free(snapshot->carriers);
     free(snapshot->schedulers);
     free(snapshot->scopes);
+    free(snapshot->holds);
+    free(snapshot->wants);
     free(snapshot->memory);
 }

@@ -49,10 +49,13 @@ struct seen_thread {
     uint8_t state;     /* enum thread_state */
     uint8_t waits_for; /* as the library has it, if it waits */
     uint8_t list_kind; /* of what it waits at, if it is at a list */
+    uint8_t lock_kind; /* of the lock, if it wants_lock: vthread_hold_kind_t */
     uint8_t scheduler;
     uint8_t flags;     /* of its continuation */
     uint8_t pins;
     bool has_home, is_common, has_deadline, waits;
+    bool wants_lock;   /* it waits for a tracked lock, in the kernel */
+    bool is_native;    /* no thread of the library: see snapshot_locks.c */
 };
 
 struct seen_carrier {
@@ -80,6 +83,22 @@ struct seen_scope {
     char name[32];
 };
 
+/* A tracked lock that is held. */
+struct seen_hold {
+    uint64_t object;
+    uint64_t site;  /* the return address of the call that took it */
+    uint32_t owner; /* a thread's number */
+    uint32_t kind;  /* vthread_hold_kind_t */
+    uint32_t count; /* how often it was taken */
+};
+
+/* Who waits for one. */
+struct seen_want {
+    uint64_t object;
+    uint64_t waited_ns;
+    uint32_t number, kind;
+};
+
 struct snapshot {
     const struct image *image;
     struct library library;
@@ -96,6 +115,11 @@ struct snapshot {
     size_t scheduler_count, scheduler_capacity;
     struct seen_scope *scopes;
     size_t scope_count, scope_capacity;
+    struct seen_hold *holds; /* as they were in the last slice */
+    size_t hold_count, hold_capacity;
+    struct seen_want *wants;
+    size_t want_count, want_capacity;
+    bool are_locks_tracked;  /* those of pthreads */
 
     struct memory *memory; /* what has been read before: snapshot.c */
 };
@@ -139,6 +163,24 @@ void snapshot_read_wait(const struct snapshot *snapshot,
 /* The number of the thread at that address; 0: that is none. */
 uint32_t snapshot_number_at(const struct snapshot *snapshot,
                             uint64_t address);
+
+/* How long ago that was, on the library's clock for notes. */
+uint64_t snapshot_since(const struct snapshot *snapshot, uint32_t ticks);
+
+/* snapshot_locks.c: with the process stopped, who holds and wants locks. */
+void snapshot_read_locks(struct snapshot *snapshot);
+/* What the thread of that number wants, or NULL; and who has it, or 0. */
+const struct seen_want *snapshot_want_of(const struct snapshot *snapshot,
+                                         uint32_t number);
+uint32_t snapshot_holder_of(const struct snapshot *snapshot,
+                            const struct seen_want *want);
+void snapshot_take_want(const struct snapshot *snapshot,
+                        struct seen_thread *t, const struct seen_want *want);
+/* Those who hold and want locks, and are no threads of the library: with the
+ * process stopped, and with it let go. */
+struct natives;
+struct natives *snapshot_see_natives(struct snapshot *snapshot);
+void snapshot_take_natives(struct snapshot *snapshot, struct natives *natives);
 
 /* snapshot_batch.c */
 struct batch;

@@ -143,6 +143,8 @@ static enum thread_state state_of_virtual(const struct batch *batch,
 {
     const uint64_t *value = batch->snapshot->library.value;
     uint64_t state = of_continuation(batch, c, AT_continuation_state);
+    if (c->seen.wants_lock)
+        return STATE_PINNED;
     if (c->seen.waits)
         return is(batch, c, IS_THREAD_KERNEL) ? STATE_PINNED : STATE_PARKED;
     if (carrier)
@@ -156,8 +158,12 @@ static enum thread_state state_of_virtual(const struct batch *batch,
 static void classify(const struct batch *batch, struct capture *c,
                      const struct seen_carrier *carrier)
 {
+    const struct seen_want *want =
+        snapshot_want_of(batch->snapshot, snapshot_number(&c->seen));
     c->seen.waits =
         is(batch, c, IS_THREAD_PARKED) || is(batch, c, IS_THREAD_WAITING);
+    if (want)
+        snapshot_take_want(batch->snapshot, &c->seen, want);
     if (is(batch, c, IS_THREAD_DONE)) {
         c->seen.state = STATE_ENDED;
         c->seen.waits = false;
@@ -307,7 +313,7 @@ static void plan_rest(struct batch *batch, struct capture *c)
     uint64_t on = field(batch, c, AT_thread_wait_on) & ~UINT64_C(1);
     if (extra)
         c->extra_part = plan(batch, extra, value[SIZE_thread_extra]);
-    if (c->seen.waits && on > LIST_BYTES
+    if (c->seen.waits && !c->seen.wants_lock && on > LIST_BYTES
         && field(batch, c, AT_thread_waits_for) == value[IS_FOR_LISTED])
         c->list_part = plan(batch, on - LIST_BYTES / 2, LIST_BYTES);
     if (is(batch, c, IS_THREAD_CHILD) && c->seen.state != STATE_ENDED)
@@ -448,7 +454,7 @@ static void take(struct batch *batch, struct capture *c)
                sizeof c->seen.name - 1);
     if (child)
         c->seen.scope = library_field(library, child, AT_child_scope);
-    if (c->seen.waits)
+    if (c->seen.waits && !c->seen.wants_lock)
         snapshot_read_wait(snapshot, &c->seen, c->object,
                            part_of(batch, c->list_part));
     c->seen.stack = stack_of(batch, c);

@@ -47,6 +47,14 @@ static uint32_t ticks_now(const struct snapshot *snapshot)
                                   AT_clock_recent_ticks);
 }
 
+uint64_t snapshot_since(const struct snapshot *snapshot, uint32_t ticks)
+{
+    int32_t passed = (int32_t)(ticks_now(snapshot) - ticks);
+    return passed > 0 ? (uint64_t)passed
+                            << snapshot->library.value[IS_CLOCK_TICK_SHIFT]
+                      : 0;
+}
+
 static void read_time(const struct snapshot *snapshot, struct seen_thread *t,
                       const void *object)
 {
@@ -57,12 +65,9 @@ static void read_time(const struct snapshot *snapshot, struct seen_thread *t,
                                        AT_thread_deadline_ns);
         return;
     }
-    int32_t ticks =
-        (int32_t)(ticks_now(snapshot)
-                  - (uint32_t)library_field(library, object,
-                                            AT_thread_waits_since));
-    if (ticks > 0)
-        t->waited_ns = (uint64_t)ticks << library->value[IS_CLOCK_TICK_SHIFT];
+    t->waited_ns = snapshot_since(
+        snapshot,
+        (uint32_t)library_field(library, object, AT_thread_waits_since));
 }
 
 /* The 8 bytes before the list are where the object begins. */
