@@ -17,8 +17,10 @@
 #include "stacks.h"
 
 enum {
-    BATCH_THREADS = 4096,
-    BATCH_BYTES = 8 * 1024 * 1024, /* of frames: then it is full */
+    BATCH_THREADS = 1024,
+    BATCH_BYTES = 2 * 1024 * 1024, /* of frames: then it is full */
+    BATCH_PARTS = 4 * BATCH_THREADS,
+    ARENA_BYTES = 1024 * 1024,     /* at first */
     LIST_BYTES = 16,               /* around the list that is waited in */
     SCOPES_MAX = 64                /* that one thread has open */
 };
@@ -55,10 +57,25 @@ struct batch {
 
 /* ---- A batch ------------------------------------------------------------ */
 
+/* Memory whose pages are there: with the process stopped each that comes only
+ * then would cost it a microsecond. */
+static void *need_pages(size_t size_bytes)
+{
+    return memset(snapshot_need(malloc(size_bytes)), 0xff, size_bytes);
+}
+
 struct batch *batch_open(struct snapshot *snapshot)
 {
+    size_t object_bytes = snapshot->library.value[SIZE_thread];
     struct batch *batch = snapshot_need(calloc(1, sizeof *batch));
     batch->snapshot = snapshot;
+    batch->objects = need_pages(BATCH_THREADS * object_bytes);
+    batch->captures = need_pages(BATCH_THREADS * sizeof *batch->captures);
+    batch->part_capacity = BATCH_PARTS;
+    batch->parts = need_pages(BATCH_PARTS * sizeof *batch->parts);
+    batch->offsets = need_pages(BATCH_PARTS * sizeof *batch->offsets);
+    batch->arena.capacity_bytes = ARENA_BYTES;
+    batch->arena.bytes = need_pages(ARENA_BYTES);
     return batch;
 }
 
@@ -76,8 +93,7 @@ static uint32_t plan(struct batch *batch, uint64_t address, size_t size_bytes)
 {
     struct arena *arena = &batch->arena;
     if (batch->part_count == batch->part_capacity) {
-        size_t capacity =
-            batch->part_capacity ? 2 * batch->part_capacity : 8192;
+        size_t capacity = 2 * batch->part_capacity;
         batch->parts = snapshot_need(
             realloc(batch->parts, capacity * sizeof *batch->parts));
         batch->offsets = snapshot_need(
@@ -379,22 +395,12 @@ static void add_capture(struct batch *batch, uint32_t number,
     plan_thread(batch, c);
 }
 
-static void begin_batch(struct batch *batch, size_t object_bytes)
-{
-    if (!batch->objects) {
-        batch->objects = snapshot_need(malloc(BATCH_THREADS * object_bytes));
-        batch->captures =
-            snapshot_need(malloc(BATCH_THREADS * sizeof *batch->captures));
-    }
-    batch->count = batch->part_count = 0;
-    batch->arena.size_bytes = 0;
-}
-
 uint32_t batch_read(struct batch *batch, uint32_t number, uint32_t end)
 {
     struct snapshot *snapshot = batch->snapshot;
     size_t size = snapshot->library.value[SIZE_thread];
-    begin_batch(batch, size);
+    batch->count = batch->part_count = 0;
+    batch->arena.size_bytes = 0;
     if (end - number > BATCH_THREADS)
         end = number + BATCH_THREADS;
     if (!image_read(snapshot->image,
