@@ -464,6 +464,7 @@ void carrier_main(void *carrier)
     os_lock_acquire(&c->pool->lock);
     os_lock_release(&c->pool->lock);
     current_carrier = c;
+    clock_note(clock_now_ns());
     c->pool->client.carrier_enter(c);
     spare_watch(c, true);
     c->pool->client.work(c);

@@ -18,8 +18,8 @@ uint64_t clock_now_ns(void);
  * The same in ticks, as it was when somebody noted it last: for notes that
  * may cost no more than a load.  A tick is 1.05 ms, and the number wraps after
  * 52 days.  It is late by what the monitor lets pass between two looks, 10 ms,
- * while a carrier is awake; a carrier that wakes notes the time before it runs
- * anything.
+ * while a carrier is awake; a carrier that starts or wakes notes the time
+ * before it runs anything.
  */
 #define CLOCK_TICK_SHIFT 20
 
