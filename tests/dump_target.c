@@ -4,7 +4,8 @@
  *
  *     tests/dump_target              until standard input ends
  *     tests/dump_target crowd N      N parked threads, of a few kinds
- *     tests/dump_target riser        one that is parked after a second of sleep
+ *     tests/dump_target riser        two: one is parked at once, the other after
+ *                                    a second of sleep
  *     tests/dump_target churn        threads come and go, as fast as they can
  *
  * Says "ready" when all threads are on their way to where they will stay.
@@ -425,8 +426,9 @@ static void *sleeps_and_parks(void *arg)
 
 static void riser(void)
 {
+    start(parks, NULL, "early", 0);
     start(sleeps_and_parks, NULL, "riser", 0);
-    wait_until_on_their_way(1);
+    wait_until_on_their_way(2);
     wait_for_the_end();
 }
 

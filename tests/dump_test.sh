@@ -199,14 +199,22 @@ waited_ms() # NAME
             "$work/out" | awk '{ printf "%d\n", $1 / 1000000 }'
 }
 
+# The first of all threads waits before anybody has looked at the clock twice.
+early_has_an_age()
+{
+    local waited
+    waited=$(waited_ms early)
+    [ "$waited" -le $(($(now_ms) - began + 20)) ] && return
+    echo "$waited ms, but the process began at $began ms"
+    return 1
+}
+
 # It has begun to wait when a second of sleep was over in which nothing else
 # went on in the process; the clock that the library notes goes on until then.
 # A hundredth of a second, and a tick, may be lost in each number.
 riser_has_an_age()
 {
-    local began first second between elapsed
-    began=$(now_ms)
-    start riser
+    local first second between elapsed
     first=$(waited_ms riser)
     between=$(now_ms)
     [ "$first" -le $((between - began - 1000 + 20)) ] || {
@@ -328,7 +336,41 @@ refuse()
     claim "that is said" said "it cannot be opened"
     claim "a file that is no core file" ends 3 dump "$program"
     claim "that is said" said "it is no core file"
+    claim "a library that tells less" another_version 'thread\.wait_on' \
+        'thread.wait_to' "version mismatch: libvthread"
+    claim "one that tells it otherwise" another_version \
+        '\(libvthread layout\x00*\)\x01' '\1\x09' "in version 9"
+    claim "one that tells nothing" another_version 'libvthread layout' \
+        'libvthread nobody' "what libvthread tells of itself is not there"
     claim "the target is well" is_well
+}
+
+# The library that the target uses, with one thing changed in what it tells of
+# itself: the tool says what is wrong, of the process and of its core file.
+another_version() # PATTERN REPLACEMENT TEXT
+{
+    local file file_name status=0 keep=$target kept=$holder
+    file=$(ldd "$program" | sed -n 's/.*=> \(.*libvthread\.so[^ ]*\) .*/\1/p')
+    file_name=${file##*/}
+    mkdir -p "$work/other"
+    if [ -n "$file" ]; then
+        sed "s/$1/$2/" "$file" >"$work/other/$file_name"
+        LD_LIBRARY_PATH=$work/other start
+    else
+        sed "s/$1/$2/" "$program" >"$work/other/program"
+        chmod +x "$work/other/program"
+        program=$work/other/program start
+    fi
+    ends 3 dump "$target" && said "$3" && is_well || status=1
+    if command -v gcore >/dev/null; then
+        gcore -o "$work/gcore" "$target" >/dev/null 2>&1
+        ends 3 dump "$work/gcore.$target" && said libvthread || status=1
+        rm -f "$work/gcore.$target"
+    fi
+    stop
+    target=$keep holder=$kept
+    servers=("$holder" "$target")
+    return $status
 }
 
 # ---- Under way ---------------------------------------------------------------
@@ -416,7 +458,10 @@ if kernel_writes_core; then
 fi
 refuse
 stop
-claim "how long a thread has waited" riser_has_an_age
+began=$(now_ms)
+start riser
+claim "how long the first thread has waited" early_has_an_age
+claim "how long one has that all others slept before" riser_has_an_age
 stop
 claim "the target dies half-way" target_dies
 churn
