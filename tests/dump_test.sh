@@ -336,6 +336,7 @@ refuse()
     claim "that is said" said "it cannot be opened"
     claim "a file that is no core file" ends 3 dump "$program"
     claim "that is said" said "it is no core file"
+    claim "leaks that nobody has looked for" no_leaks_known
     claim "a library that tells less" another_version 'thread\.wait_on' \
         'thread.wait_to' "version mismatch: libvthread"
     claim "one that tells it otherwise" another_version \
@@ -343,6 +344,12 @@ refuse()
     claim "one that tells nothing" another_version 'libvthread layout' \
         'libvthread nobody' "what libvthread tells of itself is not there"
     claim "the target is well" is_well
+}
+
+# Who has not asked the library for leaks has none to be told of.
+no_leaks_known()
+{
+    ends 3 dump --leaked "$target" && said "leaks"
 }
 
 # The library that the target uses, with one thing changed in what it tells of

@@ -30,6 +30,8 @@ static const char help[] =
     "\n"
     "  --each           each thread for itself\n"
     "  --full           the library's own frames, too\n"
+    "  --leaked         only threads that nothing can ever wake, as the\n"
+    "                   program's last look for them has found\n"
     "  --census         no stacks: counts by entry function\n"
     "  --json           for programs\n"
     "  --program FILE   the program that a core file is of\n"
@@ -38,7 +40,7 @@ static const char help[] =
     "A process is stopped several times, for 5 ms and the rest of a batch\n"
     "each, and goes on in between; the output says how long it was.\n";
 
-enum { EACH, FULL, CENSUS, JSON, PROGRAM, HELP };
+enum { EACH, FULL, LEAKED, CENSUS, JSON, PROGRAM, HELP };
 
 /* STATUS_FINE, or what to exit with; *is_done: the help was all. */
 static int parse(int argc, char **argv, struct dump_options *options,
@@ -47,6 +49,7 @@ static int parse(int argc, char **argv, struct dump_options *options,
     static const struct option known[] = {
         {"each", no_argument, NULL, EACH},
         {"full", no_argument, NULL, FULL},
+        {"leaked", no_argument, NULL, LEAKED},
         {"census", no_argument, NULL, CENSUS},
         {"json", no_argument, NULL, JSON},
         {"program", required_argument, NULL, PROGRAM},
@@ -59,6 +62,7 @@ static int parse(int argc, char **argv, struct dump_options *options,
     while ((option = getopt_long(argc, argv, ":", known, NULL)) != -1) {
         options->is_each |= option == EACH;
         options->is_full |= option == FULL;
+        options->is_leaked |= option == LEAKED;
         options->is_census |= option == CENSUS;
         options->is_json |= option == JSON;
         if (option == PROGRAM)
@@ -146,8 +150,10 @@ static int take(struct dump *dump)
     int status = snapshot_take(&dump->snapshot);
     if (status != STATUS_FINE)
         return status;
-    if (dump->options.is_census)
-        return STATUS_FINE;
+    if (dump->options.is_leaked)
+        status = dump_keep_leaked(dump);
+    if (status != STATUS_FINE || dump->options.is_census)
+        return status;
     status = relations_find_circles(&dump->snapshot, &dump->circles);
     if (status == STATUS_FINE)
         groups_make(&dump->groups, &dump->snapshot, dump->options.is_each);

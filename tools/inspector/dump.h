@@ -15,7 +15,7 @@
 struct symbols;
 
 struct dump_options {
-    bool is_json, is_census, is_each, is_full;
+    bool is_json, is_census, is_each, is_full, is_leaked;
     const char *program; /* of a core file; NULL: as that says */
     const char *target;  /* as on the command line */
 };
@@ -25,6 +25,7 @@ struct dump {
     pid_t pid;
     bool is_core;
     struct snapshot snapshot;
+    size_t thread_count; /* of which the snapshot has some: dump_leaks.c */
     struct symbols *symbols;
     uint64_t layout;          /* the address of vthread_layout */
     const char *library_file; /* of the shared library; NULL: the archive */
@@ -78,6 +79,12 @@ void dump_frames(const struct dump *dump, uint32_t stack,
 void dump_census_text(struct dump *dump);
 struct json;
 void dump_census_json(struct dump *dump, struct json *json);
+
+/* ---- Leaks: dump_leaks.c ------------------------------------------------ */
+
+/* Has the snapshot forget all threads but those of which the library has found
+ * that nothing can wake them.  STATUS_FINE, or a status and a complaint. */
+int dump_keep_leaked(struct dump *dump);
 
 /* ---- Scopes: dump_scopes.c ---------------------------------------------- */
 

@@ -205,6 +205,11 @@ static void put_group(struct json *json, const struct dump *dump,
     json_open_object(json, NULL);
     json_text(json, "state", dump_state(t));
     json_unsigned(json, "count", group->count);
+    if (t->created_by) {
+        char place[2 * NAME_BYTES];
+        dump_place(dump, t->created_by, place, sizeof place);
+        json_text(json, "created_at", place);
+    }
     if (t->entry) {
         dump_function(dump, t->entry, name, sizeof name);
         json_text(json, "entry", name);

@@ -25,15 +25,17 @@ static void write_head(const struct dump *dump)
 {
     const struct snapshot *snapshot = &dump->snapshot;
     const struct stop *stop = &snapshot->stop;
+    size_t all = dump->options.is_leaked ? dump->thread_count
+                                         : snapshot->thread_count;
     if (dump->is_core)
         printf("Core file %s, libvthread %s: %zu threads\n",
                dump->options.target, snapshot->library.version,
-               snapshot->thread_count);
+               all);
     else
         printf("Process %d, libvthread %s: %zu threads\n"
                "Stopped %u times, %.1f ms at most, %.1f ms in all\n",
                (int)dump->pid, snapshot->library.version,
-               snapshot->thread_count, stop->stops,
+               all, stop->stops,
                (double)stop->longest_ns / 1e6, (double)stop->all_ns / 1e6);
     if (snapshot->is_incomplete)
         printf("Not all of it could be read\n");
@@ -277,6 +279,10 @@ static void write_group(const struct dump *dump, const struct group *group)
         dump_function(dump, t->entry, name, sizeof name);
         printf("    entry function %s\n", name);
     }
+    if (t->created_by) {
+        dump_place(dump, t->created_by, name, sizeof name);
+        printf("    created at %s\n", name);
+    }
 }
 
 void dump_text(struct dump *dump)
@@ -286,12 +292,17 @@ void dump_text(struct dump *dump)
         dump_census_text(dump);
         return;
     }
-    write_states(dump);
-    write_schedulers(dump);
-    for (size_t i = 0; i < dump->circles.count; i++)
-        write_circle(dump, &dump->circles.all[i]);
-    write_locks(dump);
-    dump_scopes_text(dump);
+    if (dump->options.is_leaked) {
+        printf("%zu of them can never be woken\n",
+               dump->snapshot.thread_count);
+    } else {
+        write_states(dump);
+        write_schedulers(dump);
+        for (size_t i = 0; i < dump->circles.count; i++)
+            write_circle(dump, &dump->circles.all[i]);
+        write_locks(dump);
+        dump_scopes_text(dump);
+    }
     for (size_t i = 0; i < dump->groups.count; i++)
         write_group(dump, &dump->groups.all[i]);
 }

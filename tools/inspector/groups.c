@@ -18,7 +18,8 @@ static bool are_alike(const struct seen_thread *a,
                       const struct seen_thread *b)
 {
     return a->state == b->state && a->stack == b->stack
-           && a->entry == b->entry && a->waits_for == b->waits_for
+           && a->entry == b->entry && a->created_by == b->created_by
+           && a->waits_for == b->waits_for
            && a->list_kind == b->list_kind
            && a->wants_lock == b->wants_lock && a->lock_kind == b->lock_kind
            && a->scheduler == b->scheduler

@@ -169,6 +169,26 @@ int library_open(struct library *library, const struct image *image,
     return read_table(library, image, address, &header);
 }
 
+bool library_look_up(const struct image *image, uint64_t address,
+                     const char *name, uint64_t *value)
+{
+    struct vthread_layout header;
+    struct layout_entry entry;
+    if (!read_header(image, address, &header))
+        return false;
+    address += offsetof(struct vthread_layout, entry);
+    for (uint32_t i = 0; i < header.entries; i++) {
+        if (!image_read(image, address + (uint64_t)i * header.entry_bytes,
+                        &entry, sizeof entry))
+            return false;
+        if (strncmp(entry.name, name, sizeof entry.name) == 0) {
+            *value = entry.value;
+            return true;
+        }
+    }
+    return false;
+}
+
 uint64_t library_peek(const struct library *library, const struct image *image,
                       uint64_t object, enum layout_number field)
 {

@@ -5,6 +5,7 @@
 #ifndef LIBRARY_H
 #define LIBRARY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -26,6 +27,11 @@ uint64_t library_find(const struct image *image);
  * complaint, if it is none, or lacks something that is needed here. */
 int library_open(struct library *library, const struct image *image,
                  uint64_t address);
+
+/* What the layout there says of a name that is not among those that every
+ * library has to know; false: nothing. */
+bool library_look_up(const struct image *image, uint64_t address,
+                     const char *name, uint64_t *value);
 
 /* A number out of the copy of an object. */
 static inline uint64_t library_field(const struct library *library,

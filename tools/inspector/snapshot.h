@@ -39,6 +39,7 @@ struct seen_thread {
     uint64_t entry;    /* its function; 0: a platform thread */
     uint64_t object;   /* what it waits for, by address; 0 */
     uint64_t scope;    /* that it is a child of; 0 */
+    uint64_t created_by; /* where the call that made it returns; 0: not known */
     uint64_t deadline_ns;   /* of its wait, if has_deadline, */
     uint64_t waited_ns;     /* else how long it waits */
     uint32_t holder;   /* number of who has to end the wait; 0 */
