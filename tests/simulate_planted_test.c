@@ -202,7 +202,45 @@ static void *adds_work(void *number)
     return number;
 }
 
+/* The same, where a read-modify-write is taken for a fence. */
+static void *sleeps_by_exchange(void *number)
+{
+    atomic_exchange_explicit(&sleeper, 1, memory_order_seq_cst);
+    fence();
+    if (!atomic_load_explicit(&work, memory_order_acquire))
+        vthread_park();
+    return number;
+}
+
+static void *adds_by_exchange(void *number)
+{
+    atomic_exchange_explicit(&work, 1, memory_order_seq_cst);
+    fence();
+    if (atomic_load_explicit(&sleeper, memory_order_acquire))
+        vthread_unpark(WAITER);
+    return number;
+}
+
 /* ---- Order -------------------------------------------------------------- */
+
+/* Missing order between two atomic objects: no race, and yet a flag comes
+ * before what it tells of. */
+static void *tells(void *number)
+{
+    atomic_store_explicit(&sleeper, 1, memory_order_relaxed);
+    atomic_store_explicit(&work, 1,
+                          is_planted ? memory_order_relaxed
+                                     : memory_order_release);
+    return number;
+}
+
+static void *hears(void *number)
+{
+    if (atomic_load_explicit(&work, memory_order_acquire))
+        simulate_expect(atomic_load_explicit(&sleeper, memory_order_relaxed)
+                        == 1);
+    return number;
+}
 
 /* Missing release: the value is not published with the flag. */
 static void *publishes(void *number)
@@ -271,6 +309,7 @@ static const struct bug {
     struct simulate_program program;
     const char *words; /* of the failure */
     bool delays;
+    bool early;
     bool is_long;      /* it has many schedules */
 } bugs[] = {
     {.program = {.name = "lost_wake", .begin = forget,
@@ -290,6 +329,12 @@ static const struct bug {
     {.program = {.name = "missing_fence", .begin = no_work,
       .threads = {sleeps_without_work, adds_work}},
      .words = "thread 0 of the program waits for ever", .delays = true},
+    {.program = {.name = "exchange_for_fence", .begin = no_work,
+      .threads = {sleeps_by_exchange, adds_by_exchange}},
+     .words = "thread 0 of the program waits for ever", .early = true},
+    {.program = {.name = "missing_order", .begin = no_work,
+      .threads = {tells, hears}},
+     .words = "does not hold", .early = true},
     {.program = {.name = "missing_release", .begin = no_work_and_tokens,
       .threads = {looks, publishes}},
      .words = "data race"},
@@ -313,6 +358,7 @@ static void explore(void)
                                         .preemptions = 2,
                                         .schedules = 20000,
                                         .delays = bug->delays,
+                                        .early = bug->early,
                                     });
 }
 
@@ -363,23 +409,25 @@ START_TEST(without_the_bug_all_schedules_pass)
             &bugs[_i].program,
             &(struct simulate_bounds){.strategy = SIMULATE_EXHAUSTIVE,
                                       .preemptions = preemptions,
-                                      .delays = bugs[_i].delays});
+                                      .delays = bugs[_i].delays,
+                                      .early = bugs[_i].early});
         ck_assert(result.is_complete);
     }
 }
 END_TEST
 
-/* A fence that is missing is of no consequence where stores are seen at
- * once: that it was found above is due to the delays. */
+/* A fence that is missing is of no consequence where stores are seen at once
+ * and loads made in their turn: that it was found above is due to these. */
 START_TEST(a_missing_fence_is_not_seen_without_delays)
 {
     is_planted = true;
     for (unsigned i = 0; i < COUNT_OF(bugs); i++)
-        if (bugs[i].delays)
+        if (bugs[i].delays || bugs[i].early)
             ck_assert(simulate_explore(&bugs[i].program,
                                        &(struct simulate_bounds){
                                            .strategy = SIMULATE_EXHAUSTIVE,
                                            .preemptions = 3,
+                                           .delays = bugs[i].early,
                                        })
                           .is_complete);
 }

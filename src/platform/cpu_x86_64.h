@@ -12,10 +12,15 @@ static inline void cpu_relax(void)
     __builtin_ia32_pause();
 }
 
-/* The locked instruction is a full fence already. */
+/* The locked instruction is a full fence already.  The simulated machine
+ * stands for other processors, too. */
 static inline void fence_after_rmw(void)
 {
+#if defined SANITIZER_SIMULATED
+    atomic_thread_fence(memory_order_seq_cst);
+#else
     atomic_signal_fence(memory_order_seq_cst);
+#endif
 }
 
 #define CPU_PC(context) ((void *)(context)->uc_mcontext.gregs[REG_RIP])

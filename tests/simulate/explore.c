@@ -57,7 +57,7 @@ static struct {
     int lowest;
 } now;
 
-bool explore_delays;
+bool explore_delays, explore_early;
 
 /* ---- Choosing ----------------------------------------------------------- */
 
@@ -362,6 +362,7 @@ static void begin(const struct simulate_program *program,
     now.length = 0;
     now.seed = number_from("SIMULATE_SEED", 1);
     explore_delays = bounds->delays;
+    explore_early = bounds->early;
     /* What the library remembers of a first time, it remembers now. */
     now.is_replayed = true;
     run_once();
@@ -410,7 +411,10 @@ static void simulate_with(const struct simulate_program *program,
         return;
     printf("%-28s %-10s %u preemptions%s: %lu schedules of up to %u steps\n",
            program->name, strategies[bounds.strategy], now.bounds->preemptions,
-           bounds.delays ? ", delays" : "", result.schedules,
+           bounds.delays  ? ", delays"
+           : bounds.early ? ", early loads"
+                          : "",
+           result.schedules,
            result.steps_max);
     fflush(stdout);
     if (bounds.strategy == SIMULATE_EXHAUSTIVE && !result.is_complete)
@@ -420,12 +424,13 @@ static void simulate_with(const struct simulate_program *program,
 
 void simulate(const struct simulate_program *program, unsigned preemptions)
 {
-    for (int delays = 0; delays < 2; delays++)
+    for (int memory = 0; memory < 3; memory++)
         for (int strategy = 0; strategy < 3; strategy++)
             simulate_with(program, (struct simulate_bounds){
                                        .strategy
                                        = (enum simulate_strategy)strategy,
                                        .preemptions = preemptions,
-                                       .delays = delays,
+                                       .delays = memory == 1,
+                                       .early = memory == 2,
                                    });
 }

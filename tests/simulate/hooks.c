@@ -40,6 +40,7 @@ static void before(const volatile void *object, const char *operation,
 static void looked(const volatile void *object, int order)
 {
     order_load((const void *)object, order);
+    order_read_newest((const void *)object);
     machine_looked((const void *)object);
 }
 
@@ -87,7 +88,9 @@ static bool store_hook(volatile void *object, uint64_t value,
     {                                                                         \
         before(a, #name, CALLER);                                             \
         changed(a, order);                                                    \
-        return __atomic_fetch_##name(a, value, __ATOMIC_SEQ_CST);             \
+        type old = __atomic_fetch_##name(a, value, __ATOMIC_SEQ_CST);         \
+        order_wrote((const void *)a, old, *a);                                \
+        return old;                                                           \
     }
 
 #define COMPARE(bits, type, name)                                             \
@@ -103,6 +106,7 @@ static bool store_hook(volatile void *object, uint64_t value,
                                         __ATOMIC_SEQ_CST,                     \
                                         __ATOMIC_SEQ_CST)) {                  \
             changed(a, order);                                                \
+            order_wrote((const void *)a, *expected, value);                   \
             return 1;                                                         \
         }                                                                     \
         looked(a, otherwise);                                                 \
@@ -118,15 +122,21 @@ static bool store_hook(volatile void *object, uint64_t value,
         if (order_is_delayed((const void *)a, sizeof(type), &value))          \
             return (type)value;                                               \
         value = __atomic_load_n(a, __ATOMIC_SEQ_CST);                         \
-        looked(a, order);                                                     \
+        if (order_read_early((const void *)a, order, &value))                 \
+            machine_changed(); /* the next one sees more */                   \
+        else                                                                  \
+            looked(a, order);                                                 \
         return (type)value;                                                   \
     }                                                                         \
     void __tsan_atomic##bits##_store(volatile type *a, type value,            \
                                      int order);                              \
     void __tsan_atomic##bits##_store(volatile type *a, type value, int order) \
     {                                                                         \
-        if (!store_hook(a, value, sizeof(type), order, CALLER))               \
-            __atomic_store_n(a, value, __ATOMIC_SEQ_CST);                     \
+        type old;                                                             \
+        if (store_hook(a, value, sizeof(type), order, CALLER))                \
+            return;                                                           \
+        old = __atomic_exchange_n(a, value, __ATOMIC_SEQ_CST);                \
+        order_wrote((const void *)a, old, value);                             \
     }                                                                         \
     type __tsan_atomic##bits##_exchange(volatile type *a, type value,         \
                                         int order);                           \
@@ -135,7 +145,9 @@ static bool store_hook(volatile void *object, uint64_t value,
     {                                                                         \
         before(a, "exchange", CALLER);                                        \
         changed(a, order);                                                    \
-        return __atomic_exchange_n(a, value, __ATOMIC_SEQ_CST);               \
+        type old = __atomic_exchange_n(a, value, __ATOMIC_SEQ_CST);           \
+        order_wrote((const void *)a, old, value);                             \
+        return old;                                                           \
     }                                                                         \
     MODIFY(bits, type, add)                                                   \
     MODIFY(bits, type, sub)                                                   \
@@ -261,6 +273,7 @@ static void enter_step(const void *object, const char *operation)
 static void leave_step(void)
 {
     machine_quiet--;
+    order_one_step();
 }
 
 struct thread *__real_thread_alloc(void);

@@ -28,7 +28,8 @@
 #define MACHINE_TIMEKEEPER 7 /* the last, so it is chosen last */
 /* A deadline: whenever the first timer of the pool is due. */
 #define MACHINE_NEXT_TIMER (CLOCK_NEVER - 1)
-/* No context: in a schedule, the store that follows is seen later. */
+/* No context: in a schedule, the store that follows is seen later, or the
+ * load is made earlier. */
 #define MACHINE_DELAY 8
 
 struct context {
@@ -109,7 +110,8 @@ enum choice {
     CHOICE_YIELD,   /* it can, but lets others go first */
     CHOICE_SPIN,    /* it can, but has nothing to do until others have */
     CHOICE_BLOCKED, /* it cannot */
-    CHOICE_DELAY,   /* its store is seen at once, or later */
+    CHOICE_DELAY,   /* its store is seen at once, or later; its load is made
+                       now, or earlier */
 };
 
 /* Which of `enabled` (a bit for each context) makes the next step. */
@@ -119,8 +121,8 @@ unsigned explore_choose(unsigned enabled, unsigned current,
 /* The schedule so far, and what is being explored. */
 void explore_describe(void);
 
-/* Whether stores may be delayed. */
-extern bool explore_delays;
+/* Whether stores may be delayed, and loads made early. */
+extern bool explore_delays, explore_early;
 
 /* ---- pool.c ------------------------------------------------------------- */
 
@@ -150,6 +152,8 @@ void order_new_memory(const void *start, size_t size_bytes);
 /* What one context hands to another by other means than atomics. */
 struct order {
     uint32_t at[MACHINE_CONTEXTS];
+    uint32_t seen[MACHINE_CONTEXTS]; /* what no load can be made before */
+    uint32_t epoch; /* of one that is kept: another schedule's is nothing */
 };
 void order_release(struct order *order);
 void order_acquire(const struct order *order);
@@ -173,5 +177,14 @@ bool order_has_delayed(const struct context *c);
 bool order_is_delayed(const void *object, unsigned size_bytes,
                       uint64_t *value);
 void order_drain(struct context *c);
+
+/* What is taken as one step comes after all such steps before. */
+void order_one_step(void);
+
+/* Loads that are made early: after each store, before any load, and after
+ * one that has returned the newest value. */
+void order_wrote(const void *object, uint64_t before, uint64_t value);
+bool order_read_early(const void *object, int order, uint64_t *value);
+void order_read_newest(const void *object);
 
 #endif

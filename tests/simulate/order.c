@@ -18,6 +18,14 @@
  * Plain stores do not wait in it: in a program without races nobody can
  * look at them earlier than at the atomic store that publishes them.
  *
+ * Nor can it show a load that is made before what stands before it, as ARM
+ * and RISC-V may do it even behind a read-modify-write.  For that an object
+ * keeps its last values (versions), and a load that is not sequentially
+ * consistent may return an older one, unless the context knows a later one:
+ * that was written, or read by somebody, before something that it has
+ * acquired, or before a sequentially consistent fence that came before one of
+ * its own.
+ *
  * The tables are forgotten at the beginning of a schedule by a new epoch.
  */
 #include "tests/simulate/machine.h"
@@ -28,12 +36,24 @@
 #define LOCATIONS 4096  /* powers of two */
 #define GRANULES 16384
 #define DELAYS_MAX 16
+#define VERSIONS 4
+
+/* A value that an atomic object had. */
+struct version {
+    uint64_t value;
+    struct order released;
+    uint32_t written; /* the writer's count */
+    uint8_t writer;
+    uint32_t read[MACHINE_CONTEXTS]; /* the readers' counts, 0: it has not */
+};
 
 /* An atomic object. */
 struct location {
     const void *object;
     uint32_t epoch;
     struct order released;
+    unsigned stores; /* the last of them are versions; 0: none is known */
+    struct version versions[VERSIONS];
 };
 
 /* Eight bytes of memory: who wrote each of them last, and who has read it
@@ -66,17 +86,33 @@ static struct {
     unsigned delayed_count;
 } known[MACHINE_CONTEXTS];
 
+/* What was seen at any sequentially consistent fence so far, and at the end of
+ * any step that is taken as one. */
+static struct order fenced, stepped;
+
+/* The count at which the last store was made. */
+static uint32_t stored_at;
+
 static struct location locations[LOCATIONS];
 static struct granule granules[GRANULES];
 static uint32_t epoch = 1;
 
 /* ---- Clocks ------------------------------------------------------------- */
 
-static void join(struct order *a, const struct order *b)
+static void join_counts(uint32_t *a, const uint32_t *b)
 {
     for (unsigned i = 0; i < MACHINE_CONTEXTS; i++)
-        if (a->at[i] < b->at[i])
-            a->at[i] = b->at[i];
+        if (a[i] < b[i])
+            a[i] = b[i];
+}
+
+/* What is seen decides on choices, which must be the same each time; which
+ * locks are taken in a step that is taken as one may not be. */
+static void join(struct order *a, const struct order *b)
+{
+    join_counts(a->at, b->at);
+    if (machine_quiet == 0)
+        join_counts(a->seen, b->seen);
 }
 
 static struct order *clock_self(void)
@@ -87,29 +123,34 @@ static struct order *clock_self(void)
 /* What it does from now on is not covered by what it has released. */
 static void step_self(void)
 {
-    clock_self()->at[machine_current->number]++;
+    unsigned self = machine_current->number;
+    clock_self()->seen[self] = ++clock_self()->at[self];
 }
 
 void order_forget(void)
 {
     epoch++;
     memset(known, 0, sizeof known);
+    memset(&fenced, 0, sizeof fenced);
+    memset(&stepped, 0, sizeof stepped);
     for (unsigned i = 0; i < MACHINE_CONTEXTS; i++)
-        known[i].clock.at[i] = 1;
+        known[i].clock.at[i] = known[i].clock.seen[i] = 1;
 }
 
 void order_release(struct order *order)
 {
     if (!machine_current)
         return;
+    if (order->epoch != epoch)
+        *order = (struct order){.epoch = epoch};
     join(order, clock_self());
     step_self();
 }
 
-/* A clock of an earlier schedule says nothing: counts begin anew. */
 void order_acquire(const struct order *order)
 {
-    join(clock_self(), order);
+    if (order->epoch == epoch)
+        join(clock_self(), order);
 }
 
 /* ---- Atomic objects ----------------------------------------------------- */
@@ -119,15 +160,20 @@ static uint64_t hash(uintptr_t key)
     return (key * UINT64_C(0x9e3779b97f4a7c15)) >> 32;
 }
 
-static struct order *released_by(const void *object)
+static struct location *location_of(const void *object)
 {
     for (uint64_t i = hash((uintptr_t)object);; i++) {
         struct location *l = &locations[i % LOCATIONS];
         if (l->epoch != epoch)
             *l = (struct location){.object = object, .epoch = epoch};
         if (l->object == object)
-            return &l->released;
+            return l;
     }
+}
+
+static struct order *released_by(const void *object)
+{
+    return &location_of(object)->released;
 }
 
 static bool acquires(int order)
@@ -164,7 +210,12 @@ void order_store(const void *object, int order)
 {
     if (!machine_current)
         return;
-    *released_by(object) = *release_of(order);
+    struct order *released = released_by(object);
+    memset(released->at, 0, sizeof released->at);
+    if (machine_quiet == 0)
+        memset(released->seen, 0, sizeof released->seen);
+    join(released, release_of(order));
+    stored_at = clock_self()->at[machine_current->number];
     if (releases(order))
         step_self();
 }
@@ -176,6 +227,7 @@ void order_read_modify_write(const void *object, int order)
     struct order *released = released_by(object);
     acquire_from(released, order);
     join(released, release_of(order));
+    stored_at = clock_self()->at[machine_current->number];
     if (releases(order))
         step_self();
 }
@@ -187,6 +239,10 @@ void order_fence(int order)
     unsigned self = machine_current->number;
     if (acquires(order))
         join(clock_self(), &known[self].loaded);
+    if (order == __ATOMIC_SEQ_CST) {
+        join_counts(clock_self()->seen, fenced.seen);
+        fenced = *clock_self();
+    }
     if (releases(order)) {
         known[self].fence_released = *clock_self();
         step_self();
@@ -265,6 +321,91 @@ void order_drain(struct context *c)
     for (unsigned i = 0; i < known[c->number].delayed_count; i++)
         see(&known[c->number].delayed[i]);
     known[c->number].delayed_count = 0;
+}
+
+/* ---- Loads that are made early ------------------------------------------ */
+
+void order_one_step(void)
+{
+    if (!machine_current || machine_quiet > 0)
+        return;
+    join_counts(clock_self()->seen, stepped.seen);
+    stepped = *clock_self();
+}
+
+static struct version *version(struct location *l, unsigned number)
+{
+    return &l->versions[number % VERSIONS];
+}
+
+void order_wrote(const void *object, uint64_t before, uint64_t value)
+{
+    if (!machine_current || !explore_early || machine_quiet > 0
+        || machine_is_thread_local(object))
+        return;
+    struct location *l = location_of(object);
+    if (l->stores > 0 && version(l, l->stores)->value != before)
+        l->stores = 0; /* it was written otherwise: it is a new object */
+    if (l->stores == 0)
+        *version(l, ++l->stores) = (struct version){.value = before};
+    *version(l, ++l->stores) = (struct version){
+        .value = value,
+        .released = l->released,
+        .written = stored_at,
+        .writer = machine_current->number,
+    };
+}
+
+/* The current context cannot see what was before it. */
+static bool is_known(const struct version *v)
+{
+    const uint32_t *seen = clock_self()->seen;
+    if (v->written <= seen[v->writer])
+        return true;
+    for (unsigned i = 0; i < MACHINE_CONTEXTS; i++)
+        if (v->read[i] > 0 && v->read[i] <= seen[i])
+            return true;
+    return false;
+}
+
+static void read_version(struct version *v)
+{
+    unsigned self = machine_current->number;
+    if (v->read[self] == 0)
+        v->read[self] = clock_self()->at[self];
+}
+
+void order_read_newest(const void *object)
+{
+    if (!machine_current || !explore_early || machine_quiet > 0)
+        return;
+    struct location *l = location_of(object);
+    if (l->stores > 0)
+        read_version(version(l, l->stores));
+}
+
+bool order_read_early(const void *object, int order, uint64_t *value)
+{
+    if (!machine_current || !explore_early || machine_quiet > 0
+        || order == __ATOMIC_SEQ_CST)
+        return false;
+    struct location *l = location_of(object);
+    if (l->stores == 0 || version(l, l->stores)->value != *value)
+        return false;
+    unsigned self = machine_current->number, number = l->stores;
+    while (number > 1 && number + VERSIONS > l->stores + 1
+           && !is_known(version(l, number))
+           && explore_choose(1u << self | 1u << MACHINE_DELAY, self,
+                             CHOICE_DELAY)
+                  == MACHINE_DELAY)
+        number--;
+    if (number == l->stores)
+        return false;
+    struct version *v = version(l, number);
+    *value = v->value;
+    acquire_from(&v->released, order);
+    read_version(v);
+    return true;
 }
 
 /* ---- Plain accesses ----------------------------------------------------- */

@@ -40,10 +40,12 @@
  * SIMULATE_REPLAY=program:schedule, only that one; SIMULATE_TRACE, each step
  * in words.
  *
- * What it does not show: loads that are early and stores that overtake each
- * other, as on ARM, except as the data races that they would need.  Chance
- * inside the library (the order in which a select tries) is the same in each
- * schedule.
+ * Memory is that of x86 with stores that are seen late, or that of C11 with
+ * loads that are made early, as on ARM and RISC-V.  Not shown: an early load
+ * of a value that is stored later still (nobody has seen a processor do it),
+ * and loads of sequentially consistent order, which see what is newest.
+ * Chance inside the library (the order in which a select tries) is the same
+ * in each schedule.
  */
 #ifndef TESTS_SIMULATE_SIMULATE_H
 #define TESTS_SIMULATE_SIMULATE_H
@@ -78,6 +80,8 @@ struct simulate_bounds {
     bool delays;             /* stores that are not sequentially consistent
                                 may be seen late, as on x86; each that is
                                 counts as a preemption */
+    bool early;              /* loads that are not may be made early, as on
+                                ARM; likewise */
 };
 
 struct simulate_result {
