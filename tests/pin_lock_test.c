@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <threads.h>
 #include <time.h>
 
 #include "inspect/held.h"
@@ -13,6 +14,8 @@
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static mtx_t c11_mutex;
+static cnd_t c11_cond;
 
 static OWN_FRAME void parks(void)
 {
@@ -115,12 +118,45 @@ static int gives_rwlock(void)
     return pthread_rwlock_unlock(&rwlock);
 }
 
+/* As those of pthreads say it. */
+static int error_of(int result)
+{
+    return result == thrd_success    ? 0
+           : result == thrd_busy     ? EBUSY
+           : result == thrd_timedout ? ETIMEDOUT
+                                     : EINVAL;
+}
+
+static int takes_mtx(void)
+{
+    return error_of(mtx_lock(&c11_mutex));
+}
+
+static int tries_mtx(void)
+{
+    return error_of(mtx_trylock(&c11_mutex));
+}
+
+static int takes_mtx_in_time(void)
+{
+    struct timespec time = at(CLOCK_REALTIME, 100);
+    return error_of(mtx_timedlock(&c11_mutex, &time));
+}
+
+static int gives_mtx(void)
+{
+    return error_of(mtx_unlock(&c11_mutex));
+}
+
 static const struct way {
     int (*take)(void);
     int (*give)(void);
     vthread_hold_kind_t kind;
     bool waits; /* if it is taken */
 } ways[] = {
+    {takes_mtx, gives_mtx, VTHREAD_HOLD_MUTEX, true},
+    {tries_mtx, gives_mtx, VTHREAD_HOLD_MUTEX, false},
+    {takes_mtx_in_time, gives_mtx, VTHREAD_HOLD_MUTEX, true},
     {takes_mutex, gives_mutex, VTHREAD_HOLD_MUTEX, true},
     {tries_mutex, gives_mutex, VTHREAD_HOLD_MUTEX, false},
     {takes_mutex_in_time, gives_mutex, VTHREAD_HOLD_MUTEX, true},
@@ -137,7 +173,9 @@ static const struct way {
 
 static const void *lock_of(const struct way *way)
 {
-    return way->kind == VTHREAD_HOLD_MUTEX ? (void *)&mutex : &rwlock;
+    return way->give == gives_mtx     ? (void *)&c11_mutex
+           : way->give == gives_mutex ? (void *)&mutex
+                                      : &rwlock;
 }
 
 static void *takes_and_parks(void *arg)
@@ -206,8 +244,10 @@ START_TEST(who_waits_for_a_lock_hands_the_carriers_role_on)
     vthread_t waiters[3];
     collect_episodes();
     vthread_scheduler_t *s = scheduler_of(1);
-    ck_assert_int_eq(
-        (way->kind == VTHREAD_HOLD_MUTEX ? takes_mutex : writes)(), 0);
+    ck_assert_int_eq((way->give == gives_mtx     ? takes_mtx
+                      : way->give == gives_mutex ? takes_mutex
+                                                 : writes)(),
+                     0);
     for (unsigned i = 0; i < COUNT_OF(waiters); i++)
         waiters[i] = start_on(s, takes_and_gives, (void *)way);
     while (way->waits && !do_wait_for_locks(COUNT_OF(waiters)))
@@ -234,6 +274,7 @@ static void *times_out(void *arg)
          == ETIMEDOUT);
     must(pthread_rwlock_clockwrlock(&rwlock, CLOCK_MONOTONIC, &soon)
          == ETIMEDOUT);
+    must(mtx_timedlock(&c11_mutex, &past) == thrd_timedout);
     must(pins() == 0);
     return arg;
 }
@@ -241,10 +282,12 @@ static void *times_out(void *arg)
 START_TEST(a_lock_that_is_not_had_in_time_does_not_pin)
 {
     takes_mutex();
+    takes_mtx();
     writes();
     join(start(times_out, NULL));
     join_platform(start_platform(times_out, NULL));
     gives_mutex();
+    gives_mtx();
     gives_rwlock();
 }
 END_TEST
@@ -434,6 +477,64 @@ START_TEST(a_condition_is_waited_for_without_the_mutex_and_the_carrier)
         join(waiters[i]);
     shut_down(s);
     ck_assert_uint_eq(pin_ring_next(), 1);
+}
+END_TEST
+
+static void *waits_as_in_c11(void *arg)
+{
+    struct timespec time = at(CLOCK_REALTIME, 100), past = {0, 0};
+    must(takes_mtx() == 0);
+    must(cnd_timedwait(&c11_cond, &c11_mutex, &past) == thrd_timedout);
+    must(pins() == 1);
+    long os_thread_before = os_thread();
+    while (signals == 0) {
+        int result = arg ? cnd_timedwait(&c11_cond, &c11_mutex, &time)
+                         : cnd_wait(&c11_cond, &c11_mutex);
+        must(result == thrd_success);
+        must(pins() == 1);
+        must(os_thread() == os_thread_before);
+    }
+    must(gives_mtx() == 0);
+    must(pins() == 0);
+    return NULL;
+}
+
+START_TEST(a_condition_of_c11_as_well)
+{
+    vthread_t waiters[2];
+    collect_episodes();
+    vthread_scheduler_t *s = scheduler_of(1);
+    for (uintptr_t i = 0; i < COUNT_OF(waiters); i++)
+        waiters[i] = start_on(s, waits_as_in_c11, pointer(i));
+    while (!do_wait_for_locks(COUNT_OF(waiters)))
+        sched_yield();
+    join(start_on(s, sleeps_a_moment, NULL));
+    takes_mtx();
+    signals = 1;
+    cnd_broadcast(&c11_cond);
+    gives_mtx();
+    for (unsigned i = 0; i < COUNT_OF(waiters); i++)
+        join(waiters[i]);
+    shut_down(s);
+    ck_assert_uint_eq(pin_ring_next(), 1);
+}
+END_TEST
+
+static void *mtx_again(void *arg)
+{
+    must(takes_mtx() == 0);
+    mtx_destroy(&c11_mutex); /* which no program should do */
+    must(pins() == 0);
+    must(mtx_init(&c11_mutex, mtx_plain) == thrd_success);
+    must(takes_mtx() == 0);
+    must(gives_mtx() == 0);
+    must(pins() == 0);
+    return arg;
+}
+
+START_TEST(a_mutex_of_c11_that_is_no_more_does_not_pin)
+{
+    join(start(mtx_again, NULL));
 }
 END_TEST
 
@@ -661,6 +762,9 @@ END_TEST
 
 int main(void)
 {
+    if (mtx_init(&c11_mutex, mtx_timed) != thrd_success
+        || cnd_init(&c11_cond) != thrd_success)
+        return 1;
     if (SANITIZER_STACKS_OWN_LOCKS)
         return 77; /* skipped */
     Suite *suite = suite_create("pin_lock");
@@ -679,6 +783,8 @@ int main(void)
     cases = new_case(suite, "conditions");
     tcase_add_test(
         cases, a_condition_is_waited_for_without_the_mutex_and_the_carrier);
+    tcase_add_test(cases, a_condition_of_c11_as_well);
+    tcase_add_test(cases, a_mutex_of_c11_that_is_no_more_does_not_pin);
     tcase_add_test(cases, after_a_wait_that_timed_out_the_mutex_is_held);
     tcase_add_test(cases,
                    who_waits_for_a_condition_and_holds_another_lock_is_pinned);

@@ -205,6 +205,15 @@ links_dynamically()
         reports "$work/holds" 'it held mutex .*, taken at holds+'
 }
 
+# The tool preloads it, whatever the program has.
+is_tracked_once()
+{
+    timeout 30 env LD_PRELOAD="$library" VTHREAD_PIN=report VTHREAD_PIN_MS=0 \
+        "$work/holds" >"$work/twice" 2>&1 &&
+        grep -q 'it held mutex .*, taken at holds+' "$work/twice" &&
+        ! grep -q 'times more' "$work/twice"
+}
+
 tracks_nothing_when_off()
 {
     same "" "$(VTHREAD_PIN=off VTHREAD_PIN_MS=0 "$work/holds" 2>&1)"
@@ -231,6 +240,7 @@ pkg-config --exists libffi 2>/dev/null &&
     static_libraries="$static_libraries $(pkg-config --libs --static libffi)"
 
 claim "it is linked in by --wrap" links_dynamically
+claim "and preloaded besides: a lock counts once" is_tracked_once
 claim "with VTHREAD_PIN=off it tracks nothing" tracks_nothing_when_off
 if ${CC:-cc} -static -w -o "$work/plain" -xc - -x none $static_libraries \
     <<<'int main(void) { return 0; }' 2>/dev/null; then

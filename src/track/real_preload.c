@@ -65,6 +65,12 @@ __attribute__((constructor(101))) static void find_all(void)
         real_address_of((enum real_function)i);
 }
 
+/* They are libc's, or those of something else that is preloaded. */
+bool real_tracks(void)
+{
+    return false;
+}
+
 /* A symbol of ours whose address the loader finds: is it we who are called by
  * that name? */
 TRACK_EXPORT bool vthread_pin_is_active(void);

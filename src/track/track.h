@@ -16,11 +16,20 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <threads.h>
 #include <time.h>
 
 #include <vthread/pin.h>
 
 #define TRACK_FUNCTIONS(X)                                                    \
+    X(cnd_timedwait)                                                          \
+    X(cnd_wait)                                                               \
+    X(mtx_destroy)                                                            \
+    X(mtx_init)                                                               \
+    X(mtx_lock)                                                               \
+    X(mtx_timedlock)                                                          \
+    X(mtx_trylock)                                                            \
+    X(mtx_unlock)                                                             \
     X(pthread_cond_clockwait)                                                 \
     X(pthread_cond_timedwait)                                                 \
     X(pthread_cond_wait)                                                      \
@@ -51,6 +60,9 @@
 /* Not with VTHREAD_PIN=off: then the real function is called, and no more.
  * Set before main. */
 extern bool track_is_on;
+
+/* The real functions track: ours leave it to them. */
+bool real_tracks(void);
 
 /* A call that waits, with all that it needs. */
 struct track_request {
