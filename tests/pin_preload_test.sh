@@ -214,6 +214,16 @@ is_tracked_once()
         ! grep -q 'times more' "$work/twice"
 }
 
+# shellcheck disable=SC2086
+names_the_lock()
+{
+    sed 's/static pthread_mutex_t mutex/pthread_mutex_t the_lock/
+         s/&mutex/\&the_lock/' "$work/holds.c" >"$work/named.c" &&
+        ${CC:-cc} "${flags[@]}" -rdynamic -o "$work/named" "$work/named.c" \
+            libvthread-pin.a $wrap "${links[@]}" &&
+        reports "$work/named" 'mutex 0x[0-9a-f]* in named+0x.* (the_lock), taken'
+}
+
 tracks_nothing_when_off()
 {
     same "" "$(VTHREAD_PIN=off VTHREAD_PIN_MS=0 "$work/holds" 2>&1)"
@@ -241,6 +251,7 @@ pkg-config --exists libffi 2>/dev/null &&
 
 claim "it is linked in by --wrap" links_dynamically
 claim "and preloaded besides: a lock counts once" is_tracked_once
+claim "a lock that is a variable is named" names_the_lock
 claim "with VTHREAD_PIN=off it tracks nothing" tracks_nothing_when_off
 if ${CC:-cc} -static -w -o "$work/plain" -xc - -x none $static_libraries \
     <<<'int main(void) { return 0; }' 2>/dev/null; then

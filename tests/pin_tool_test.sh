@@ -124,7 +124,8 @@ claim "which is said" said "cannot write /nowhere/page.html"
 
 leads_to_the_line()
 {
-    said "taken   price_with_mistake (pinned.c:" &&
+    said "mutex table_lock (pinned)" &&
+        said "taken   price_with_mistake (pinned.c:" &&
         said "from    query_price (pinned.c:" &&
         said "from    serve_customer (pinned.c:"
 }

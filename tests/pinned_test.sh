@@ -31,7 +31,8 @@ run()
 reports()
 {
     run && grep -q 'customer . (entry serve_customer\|customer .*kept carrier' \
-        "$work/err" && grep -q 'it held mutex 0x' "$work/err" &&
+        "$work/err" &&
+        grep -q 'it held mutex 0x[0-9a-f]* in pinned+0x' "$work/err" &&
         ! grep -q 'not tracked' "$work/err"
 }
 

@@ -12,8 +12,8 @@
  *     VTHREAD_PIN=report ./server
  *     vthread: pin: thread 4294967301 'client 2' (entry serve) kept carrier 0
  *     of scheduler 1 for 50.3 ms
- *     vthread: pin:   it held mutex 0x5581e0a4c0c0, taken at server+0x1a2b
- *     (serve), for which 2 threads waited 99.8 ms
+ *     vthread: pin:   it held mutex 0x5581e0a4c0c0 in server+0x40c0, taken
+ *     at server+0x1a2b (serve), for which 2 threads waited 99.8 ms
  *     ...
  *
  * VTHREAD_PIN in the environment:

@@ -45,6 +45,18 @@ static void add_place(struct words *words, uint64_t address)
     words_add(words, "%s", text);
 }
 
+/* Where it lies, if that is no heap or stack. */
+static void add_variable(struct words *words, uint64_t address)
+{
+    char text[PLACE_BYTES];
+    struct place place;
+    place_find_data(address, &place);
+    if (!place.file[0])
+        return;
+    place_describe(&place, text, sizeof text);
+    words_add(words, " in %s", text);
+}
+
 /* ---- Who ---------------------------------------------------------------- */
 
 static void add_who(struct words *words, const episode_t *episode)
@@ -95,8 +107,10 @@ static void add_hold(struct words *words, const episode_t *episode,
             words_add(words, ": %s", episode->why);
         return;
     }
-    words_add(words, "held %s %p, taken at ", kind_words(hold->kind),
+    words_add(words, "held %s %p", kind_words(hold->kind),
               (void *)(uintptr_t)hold->object);
+    add_variable(words, hold->object);
+    words_add(words, ", taken at ");
     add_place(words, hold->site);
     if (hold->count > 1)
         words_add(words, " and %u times more", hold->count - 1);

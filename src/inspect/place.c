@@ -26,8 +26,8 @@ static void set_file(struct place *place, const char *name)
     if (*name)
         format_text(place->file, sizeof place->file, "%s", name);
     else
-        length = readlink("/proc/self/exe", place->file,
-                          sizeof place->file - 1);
+        length =
+            readlink("/proc/self/exe", place->file, sizeof place->file - 1);
     if (length >= 0)
         place->file[length] = '\0';
 }
@@ -68,14 +68,25 @@ void place_find(uint64_t return_address, struct place *place)
     place->is_ours = is_same_module(&info) && strstr(place->file, ".so");
 }
 
+void place_find_data(uint64_t address, struct place *place)
+{
+    struct search search = {(uintptr_t)address, place};
+    const ElfW(Sym) *symbol = NULL;
+    Dl_info info;
+    *place = (struct place){.function = NULL};
+    if (dl_iterate_phdr(see_module, &search)
+        && dladdr1((void *)search.pc, &info, (void **)&symbol, RTLD_DL_SYMENT)
+        && symbol && address - (uintptr_t)info.dli_saddr < symbol->st_size)
+        place->function = info.dli_sname;
+}
+
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-void place_describe(const struct place *place, char *buffer,
-                    size_t size_bytes)
+void place_describe(const struct place *place, char *buffer, size_t size_bytes)
 {
     if (!place->file[0])
         format_text(buffer, size_bytes, "nowhere");

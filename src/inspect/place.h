@@ -22,6 +22,9 @@ struct place {
  * lock. */
 void place_find(uint64_t return_address, struct place *place);
 
+/* The same of something that lies in memory: the name is that of a variable. */
+void place_find_data(uint64_t address, struct place *place);
+
 /* "server+0x1a2b (serve)". */
 void place_describe(const struct place *place, char *buffer,
                     size_t size_bytes);

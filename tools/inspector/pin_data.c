@@ -148,9 +148,14 @@ static void add_frame(struct pin_data *data, struct pin_episode *episode,
 static void add_places(struct pin_data *data, struct pin_episode *episode)
 {
     const vthread_pin_episode_t *told = &episode->told;
-    for (uint32_t i = 0; i < told->hold_count; i++)
+    for (uint32_t i = 0; i < told->hold_count; i++) {
         episode->taken[i] =
             place_of_site(data, episode->process, told->holds[i].site);
+        /* After that, which looks anew at what the process has loaded. */
+        places_variable(data->processes[episode->process].places,
+                        told->holds[i].object, episode->locks[i],
+                        sizeof episode->locks[i]);
+    }
     for (uint32_t i = 0; i < told->frame_count; i++)
         add_frame(data, episode, told->frames[i]);
     trim(data, episode);

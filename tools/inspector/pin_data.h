@@ -33,6 +33,7 @@ struct pin_episode {
     vthread_pin_episode_t told;
     uint32_t process, site;
     char entry[64];
+    char locks[VTHREAD_PIN_HOLDS_MAX][64]; /* their names; "" */
     uint32_t taken[VTHREAD_PIN_HOLDS_MAX]; /* places */
     uint32_t frames[PIN_FRAMES_MAX]; /* places, without those of the library
                                         itself at both ends */
@@ -84,7 +85,7 @@ void pin_data_free(struct pin_data *data);
 /* "serve (server.c:12)". */
 void pin_describe_place(const struct pin_data *data, uint32_t place,
                         char *buffer, size_t size);
-/* "mutex 0x55..", "vthread_pin", "a foreign frame". */
+/* "mutex 0x55..", "mutex prices_lock (shop)", "vthread_pin", "a foreign frame". */
 void pin_describe_cause(const struct pin_site *site,
                         const struct pin_episode *episode, char *buffer,
                         size_t size);

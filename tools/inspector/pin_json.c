@@ -96,6 +96,8 @@ static void write_holds(struct json *json, const struct pin_episode *episode)
         json_text(json, "kind", pin_kind_name(hold->kind));
         if (hold->object)
             json_address(json, "address", hold->object);
+        if (*episode->locks[i])
+            json_text(json, "name", episode->locks[i]);
         write_place(json, "taken", episode->taken[i]);
         json_unsigned(json, "others_waited_ns", hold->waited_ns);
         json_number(json, "waiters", hold->waiters);

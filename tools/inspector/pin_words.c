@@ -82,6 +82,9 @@ void pin_describe_cause(const struct pin_site *site,
     else if (site && site->locks > 1)
         snprintf(buffer, size, "%s, several of them",
                  pin_kind_name(lock->kind));
+    else if (*episode->locks[lock - episode->told.holds])
+        snprintf(buffer, size, "%s %s", pin_kind_name(lock->kind),
+                 episode->locks[lock - episode->told.holds]);
     else
         snprintf(buffer, size, "%s %#" PRIx64, pin_kind_name(lock->kind),
                  lock->object);

@@ -39,6 +39,27 @@ void places_entry(struct places *places, uint64_t fn, char *buffer,
         snprintf(buffer, size, "%#" PRIx64, fn);
 }
 
+void places_variable(struct places *places, uint64_t address, char *buffer,
+                     size_t size)
+{
+    Dwfl *dwfl = places ? symbols_dwfl((struct symbols *)places) : NULL;
+    Dwfl_Module *module = dwfl ? dwfl_addrmodule(dwfl, address) : NULL;
+    GElf_Off offset = 0;
+    GElf_Sym symbol;
+    const char *name = module ? dwfl_module_addrinfo(module, address, &offset,
+                                                     &symbol, NULL, NULL, NULL)
+                              : NULL;
+    *buffer = '\0';
+    if (!name || offset >= symbol.st_size)
+        return;
+    const char *file = symbols_base_name(
+        dwfl_module_info(module, NULL, NULL, NULL, NULL, NULL, NULL, NULL));
+    if (offset > 0)
+        snprintf(buffer, size, "%s+%#" PRIx64 " (%s)", name, offset, file);
+    else
+        snprintf(buffer, size, "%s (%s)", name, file);
+}
+
 /* ---- Inlined functions -------------------------------------------------- */
 
 static const char *call_file(Dwarf_Die *inlined, Dwarf_Die *unit)

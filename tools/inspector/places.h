@@ -23,6 +23,11 @@ void places_close(struct places *places);
 void places_entry(struct places *places, uint64_t fn, char *buffer,
                   size_t size);
 
+/* The variable that lies at that address, "prices_lock (shop)"; "": none is
+ * known, as for what is on the heap. */
+void places_variable(struct places *places, uint64_t address, char *buffer,
+                     size_t size);
+
 struct place {
     char function[80]; /* never "": "0x7f.." without a name */
     char file[48];     /* of the source, without directories; "" */

@@ -26,6 +26,15 @@ void places_entry(struct places *places, uint64_t fn, char *buffer,
         snprintf(buffer, size, "%#" PRIx64, fn);
 }
 
+void places_variable(struct places *places, uint64_t address, char *buffer,
+                     size_t size)
+{
+    (void)places;
+    (void)address;
+    (void)size;
+    *buffer = '\0';
+}
+
 size_t places_find(struct places *places, uint64_t return_address,
                    struct place *found, size_t room, bool *is_known)
 {
