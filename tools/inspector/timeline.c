@@ -1,10 +1,10 @@
 /*
  * timeline.c - what each thread, carrier and call did, as slices of tracks.
  *
- * Twice through the events.  First who the threads are: their names, functions
- * and scopes may be told at their ends only.  Then what they did.  A thread is
- * in one state at a time, and so there is one slice at a time on its track;
- * its first event tells in which state it was before that.
+ * Twice through the events.  First who the threads are (timeline_threads.c).
+ * Then what they did.  A thread is in one state at a time, and so there is one
+ * slice at a time on its track; its first event tells in which state it was
+ * before that.
  *
  *     carriers          a slice for each mount, with the thread's name
  *     scope ..., FN     threads: runs, ready, waits for ...
@@ -24,294 +24,9 @@
 
 #include "perfetto.h"
 #include "recording.h"
-#include "symbols.h"
+#include "timeline_data.h"
 
-#define THREADS_MIN 1024 /* a power of two */
-
-enum { NAME_BYTES = 96, IDLE_THREADS_MAX = 10000, COUNT_EVERY_NS = 10000 };
-
-enum state { UNKNOWN, READY, RUNS, CALLS, WAITS, PINNED, ENDED, STATES };
-
-struct thread {
-    uint64_t handle; /* 0: an empty place */
-    uint64_t fn, scope;
-    char given[33];
-    size_t letters;            /* of it, so far */
-    bool is_platform, is_idle; /* it has no events */
-    enum state state;
-    const char *waits_for;
-    uint64_t track, flow;
-    char name[NAME_BYTES];
-};
-
-/* What is known of a source of events while they are read. */
-struct place {
-    struct thread *subject; /* whom the last IS told of */
-    struct thread *mounted;
-    uint64_t track, calls_track; /* 0: not there yet */
-    unsigned calls;              /* open slices there */
-    bool is_pinned;              /* a slice is open on its track for that */
-    bool has_call;               /* one has begun, of which nothing is told */
-    uint64_t call_ns;
-};
-
-struct group {
-    uint64_t key, track;
-};
-
-struct timeline {
-    struct recording *recording;
-    struct symbols *symbols;
-    struct perfetto *out;
-    struct thread *threads;
-    size_t size, used; /* size: a power of two */
-    struct place *places;
-    size_t place_count;
-    struct group *groups;
-    size_t group_count;
-    uint64_t last_track, last_flow;
-    uint64_t carriers, calls, collector, heap;
-    uint64_t counters[STATES];
-    int64_t counts[STATES], told[STATES];
-    uint64_t told_ns;
-    bool has_failed;
-};
-
-static const char *const waits[TRACE_WAITS] = {
-    [TRACE_FOR_LIST] = "waits: lock or the like",
-    [TRACE_FOR_UNPARK] = "waits: unpark",
-    [TRACE_FOR_TIME] = "sleeps",
-    [TRACE_FOR_END] = "waits: end of a thread",
-    [TRACE_FOR_CHANNEL] = "waits: channel",
-    [TRACE_FOR_SEVERAL] = "waits: one of several",
-    [TRACE_FOR_FUTURE] = "waits: future",
-    [TRACE_FOR_SCOPE] = "waits: scope",
-    [TRACE_FOR_DESCRIPTOR] = "waits: descriptor",
-    [TRACE_FOR_POLL] = "waits: descriptors",
-    [TRACE_FOR_FILE] = "waits: file",
-    [TRACE_FOR_SIGNAL] = "waits: signal",
-    [TRACE_FOR_CALL] = "waits: call made elsewhere",
-    [TRACE_FOR_CERTAIN] = "waits: about to be woken",
-};
-
-static const char *wait_named(uint32_t kind)
-{
-    uint32_t what = kind - TRACE_WAIT;
-    return what < TRACE_WAITS ? waits[what] : "waits";
-}
-
-/* ---- Who is who --------------------------------------------------------- */
-
-static struct thread *slot_of(const struct timeline *t, uint64_t handle)
-{
-    size_t i = (size_t)((handle * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
-    while (t->threads[i & (t->size - 1)].handle != 0
-           && t->threads[i & (t->size - 1)].handle != handle)
-        i++;
-    return &t->threads[i & (t->size - 1)];
-}
-
-static bool grow(struct timeline *t)
-{
-    struct timeline larger = {.size = t->size ? 2 * t->size : THREADS_MIN};
-    larger.threads = calloc(larger.size, sizeof *larger.threads);
-    if (!larger.threads)
-        return false;
-    for (size_t i = 0; i < t->size; i++)
-        if (t->threads[i].handle != 0)
-            *slot_of(&larger, t->threads[i].handle) = t->threads[i];
-    free(t->threads);
-    t->threads = larger.threads;
-    t->size = larger.size;
-    return true;
-}
-
-/* The first time through it may move those that are there. */
-static struct thread *thread_of(struct timeline *t, uint64_t handle)
-{
-    if (t->used >= t->size / 2 && !grow(t)) {
-        t->has_failed = true;
-        return NULL;
-    }
-    struct thread *thread = slot_of(t, handle);
-    if (thread->handle == 0 && handle != 0) {
-        thread->handle = handle;
-        t->used++;
-    }
-    return handle != 0 ? thread : NULL;
-}
-
-static struct place *place_of(struct timeline *t, uint32_t source)
-{
-    if (source < t->place_count)
-        return &t->places[source];
-    size_t count = source + 64;
-    struct place *places = realloc(t->places, count * sizeof *places);
-    if (!places) {
-        t->has_failed = true;
-        return NULL;
-    }
-    memset(places + t->place_count, 0,
-           (count - t->place_count) * sizeof *places);
-    t->places = places;
-    t->place_count = count;
-    return &places[source];
-}
-
-static void add_letters(struct thread *thread, uint64_t letters)
-{
-    if (thread->letters + sizeof letters >= sizeof thread->given)
-        return;
-    memcpy(thread->given + thread->letters, &letters, sizeof letters);
-    thread->letters += sizeof letters;
-    thread->given[thread->letters] = '\0';
-}
-
-static bool is_of_thread(uint32_t kind)
-{
-    switch (kind) {
-    case TRACE_CREATE:
-    case TRACE_MOUNT:
-    case TRACE_YIELD:
-    case TRACE_FINISH:
-    case TRACE_WAKE:
-    case TRACE_EXPIRE:
-    case TRACE_PIN:
-    case TRACE_PIN_END:
-    case TRACE_HOG:
-        return true;
-    default:
-        return kind >= TRACE_WAIT;
-    }
-}
-
-/* Handles of subjects, for the table moves; in the place's flow of events. */
-static void learn(struct timeline *t, const struct event *e,
-                  uint64_t *subjects)
-{
-    struct thread *thread;
-    if (is_of_thread(e->kind))
-        thread_of(t, e->what);
-    if (e->kind == TRACE_IS) {
-        subjects[e->source] = e->what;
-        thread = thread_of(t, e->what);
-        if (thread)
-            thread->letters = 0;
-        return;
-    }
-    thread = subjects[e->source] ? slot_of(t, subjects[e->source]) : NULL;
-    if (!thread)
-        return;
-    if (e->kind == TRACE_IS_FUNCTION)
-        thread->fn = e->what;
-    else if (e->kind == TRACE_IS_CHILD)
-        thread->scope = e->what;
-    else if (e->kind == TRACE_IS_NAMED)
-        add_letters(thread, e->what);
-}
-
-static void learn_of_living(struct timeline *t)
-{
-    const struct recording *r = t->recording;
-    for (size_t i = 0; i < r->thread_count; i++) {
-        const struct trace_thread *living = &r->threads[i];
-        size_t used = t->used;
-        struct thread *thread = thread_of(t, living->handle);
-        if (!thread)
-            continue;
-        thread->is_idle = t->used > used;
-        thread->is_platform = living->fn == 0;
-        thread->fn = living->fn;
-        memcpy(thread->given, living->name, sizeof living->name);
-        if (thread->is_idle)
-            thread->state = living->state == TRACE_READY  ? READY
-                            : living->state == TRACE_RUNS ? RUNS
-                                                          : WAITS;
-        thread->waits_for = wait_named(TRACE_WAIT + living->waits_for);
-    }
-}
-
-static void learn_all(struct timeline *t)
-{
-    struct event event;
-    size_t count = 65536 + t->recording->source_count;
-    uint64_t *subjects = calloc(count, sizeof *subjects);
-    if (!subjects) {
-        t->has_failed = true;
-        return;
-    }
-    recording_rewind(t->recording);
-    while (!t->has_failed && recording_next(t->recording, &event))
-        if (event.source < count)
-            learn(t, &event, subjects);
-    free(subjects);
-    if (!t->has_failed && (t->size > 0 || grow(t)))
-        learn_of_living(t);
-}
-
-/* ---- Names and tracks --------------------------------------------------- */
-
-static void name_function(struct timeline *t, uint64_t fn, char *name,
-                          size_t size_bytes)
-{
-    const struct symbol *symbol =
-        t->symbols && fn ? symbols_find(t->symbols, fn) : NULL;
-    if (symbol && symbol->function)
-        snprintf(name, size_bytes, "%s", symbol->function);
-    else
-        snprintf(name, size_bytes, "0x%" PRIx64, fn);
-}
-
-static uint64_t new_track(struct timeline *t, uint64_t parent,
-                          const char *name)
-{
-    perfetto_track(t->out, ++t->last_track, parent, name);
-    return t->last_track;
-}
-
-/* The track above those of a scope's children, or of threads of a function. */
-static uint64_t group_track(struct timeline *t, uint64_t key, const char *name)
-{
-    for (size_t i = 0; i < t->group_count; i++)
-        if (t->groups[i].key == key)
-            return t->groups[i].track;
-    struct group *groups =
-        realloc(t->groups, (t->group_count + 1) * sizeof *groups);
-    if (!groups) {
-        t->has_failed = true;
-        return 0;
-    }
-    t->groups = groups;
-    groups[t->group_count] = (struct group){key, new_track(t, 0, name)};
-    return groups[t->group_count++].track;
-}
-
-static void name_thread(struct timeline *t, struct thread *thread)
-{
-    char fn[64];
-    name_function(t, thread->fn, fn, sizeof fn);
-    const char *name = *thread->given        ? thread->given
-                       : thread->is_platform ? "platform thread"
-                       : thread->fn          ? fn
-                                             : "thread";
-    snprintf(thread->name, sizeof thread->name, "%s #%u", name,
-             (unsigned)thread->handle);
-}
-
-static void place_thread(struct timeline *t, struct thread *thread)
-{
-    char fn[64], group[NAME_BYTES];
-    name_thread(t, thread);
-    name_function(t, thread->fn, fn, sizeof fn);
-    if (thread->scope)
-        snprintf(group, sizeof group, "scope 0x%" PRIx64, thread->scope);
-    else if (thread->is_platform)
-        snprintf(group, sizeof group, "platform threads");
-    else
-        snprintf(group, sizeof group, "threads: %s", fn);
-    uint64_t key = thread->scope ? thread->scope : thread->fn;
-    thread->track = new_track(t, group_track(t, key, group), thread->name);
-}
+enum { IDLE_THREADS_MAX = 10000, COUNT_EVERY_NS = 10000 };
 
 /* ---- States ------------------------------------------------------------- */
 
@@ -388,7 +103,7 @@ static uint64_t track_of(struct timeline *t, struct place *place,
         snprintf(name, sizeof name, "OS thread %u%s", s->os_thread,
                  s->os_thread == t->recording->pid ? " (main)" : "");
     uint64_t parent = s->is_carrier ? t->carriers : 0;
-    return place->track = new_track(t, parent, name);
+    return place->track = timeline_new_track(t, parent, name);
 }
 
 static void unmount(struct timeline *t, struct place *place, uint32_t source,
@@ -448,7 +163,7 @@ static void open_call(struct timeline *t, struct place *place, uint32_t source,
         snprintf(track_name, sizeof track_name,
                  s->is_carrier ? "calls of carrier %u" : "calls of thread %u",
                  s->is_carrier ? s->carrier : s->os_thread);
-        place->calls_track = new_track(t, t->calls, track_name);
+        place->calls_track = timeline_new_track(t, t->calls, track_name);
     }
     perfetto_slice(t->out, place->calls_track, place->call_ns, name, NULL);
     place->calls++;
@@ -470,10 +185,27 @@ static void close_call(struct timeline *t, struct place *place, uint64_t ns)
 
 /* ---- Events ------------------------------------------------------------- */
 
+static struct place *place_of(struct timeline *t, uint32_t source)
+{
+    if (source < t->place_count)
+        return &t->places[source];
+    size_t count = source + 64;
+    struct place *places = realloc(t->places, count * sizeof *places);
+    if (!places) {
+        t->has_failed = true;
+        return NULL;
+    }
+    memset(places + t->place_count, 0,
+           (count - t->place_count) * sizeof *places);
+    t->places = places;
+    t->place_count = count;
+    return &places[source];
+}
+
 static void show_of_thread(struct timeline *t, struct place *place,
                            const struct event *e)
 {
-    struct thread *thread = slot_of(t, e->what);
+    struct thread *thread = timeline_slot_of(t, e->what);
     char name[NAME_BYTES];
     if (e->what == 0 || thread->handle == 0)
         return;
@@ -519,7 +251,7 @@ static void show_of_thread(struct timeline *t, struct place *place,
                          "has kept its carrier from others", NULL);
         break;
     default:
-        thread->waits_for = wait_named(e->kind);
+        thread->waits_for = timeline_wait_named(e->kind);
         leave(t, place, e->source, thread, e->ns, WAITS, thread->waits_for);
     }
 }
@@ -539,7 +271,7 @@ static void show_steal(struct timeline *t, struct place *place,
 static void show_collection(struct timeline *t, const struct event *e)
 {
     if (!t->collector) {
-        t->collector = new_track(t, 0, "collector");
+        t->collector = timeline_new_track(t, 0, "collector");
         t->heap = ++t->last_track;
         perfetto_counter_track(t->out, t->heap, "bytes in use");
     }
@@ -565,7 +297,7 @@ static void show(struct timeline *t, const struct event *e)
         place->call_ns = e->ns;
         break;
     case TRACE_CALL_IS:
-        name_function(t, e->what, name, sizeof name);
+        timeline_name_function(t, e->what, name, sizeof name);
         if (place->has_call)
             open_call(t, place, e->source, name);
         break;
@@ -580,7 +312,7 @@ static void show(struct timeline *t, const struct event *e)
         show_collection(t, e);
         break;
     default:
-        if (is_of_thread(e->kind))
+        if (timeline_is_of_thread(e->kind))
             show_of_thread(t, place, e);
     }
 }
@@ -594,8 +326,8 @@ static void make_tracks(struct timeline *t, struct timeline_counts *counts)
         [CALLS] = "threads in calls", [WAITS] = "threads waiting",
         [PINNED] = "threads pinned",
     };
-    t->carriers = new_track(t, 0, "carriers");
-    t->calls = new_track(t, 0, "foreign calls");
+    t->carriers = timeline_new_track(t, 0, "carriers");
+    t->calls = timeline_new_track(t, 0, "foreign calls");
     for (unsigned i = READY; i < ENDED; i++) {
         t->counters[i] = ++t->last_track;
         perfetto_counter_track(t->out, t->counters[i], names[i]);
@@ -610,7 +342,7 @@ static void make_tracks(struct timeline *t, struct timeline_counts *counts)
             counts->left_out++;
             continue;
         }
-        place_thread(t, thread);
+        timeline_place_thread(t, thread);
         counts->threads++;
     }
 }
@@ -666,7 +398,7 @@ bool timeline_write(struct recording *recording, struct symbols *symbols,
     struct timeline t = {
         .recording = recording, .symbols = symbols, .out = perfetto};
     *counts = (struct timeline_counts){0};
-    learn_all(&t);
+    timeline_learn(&t);
     if (!t.has_failed) {
         make_tracks(&t, counts);
         show_all(&t);
