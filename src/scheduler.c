@@ -216,7 +216,8 @@ static int create(struct vthread_scheduler **result,
 {
     struct pool_attr limits = {
         .name = attr->name ? attr->name : "vthread",
-        .stuck_ns = safepoint_stuck_ns(settings_get()->hog_ms * VTHREAD_MS),
+        .stuck_ns = safepoint_stuck_ns(
+            hog_stuck_ns(settings_get()->hog_ms * VTHREAD_MS)),
         .idle_ns = settings_get()->idle_ms * VTHREAD_MS,
         .client = &station_client,
     };

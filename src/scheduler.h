@@ -39,6 +39,7 @@ struct station {
     _Atomic int os_thread;              /* A, written by O: the kernel's
                                            number of it; 0: it has none */
     struct hog_memory hog;
+    uint32_t told_queue;                /* by the recorder: trace_queues.c */
     _Atomic uint64_t hogs, homes_held;  /* A */
     _Atomic uint32_t slice_tick;        /* A: see safepoint.c */
     _Atomic bool slice_is_over;         /* A */

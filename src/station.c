@@ -12,9 +12,9 @@
 #include "carrier_local.h"
 #include "deadlock.h"
 #include "descriptor.h"
-#include "inspect/pin_chain.h"
 #include "embed/embedder.h"
 #include "embed/safepoint.h"
+#include "inspect/pin_chain.h"
 #include "inspect/trace.h"
 #include "local.h"
 #include "platform/clock.h"
@@ -49,15 +49,14 @@ static void expire(struct vthread_scheduler *s, struct station *own,
     unsigned count = pool_carrier_count(s->pool);
     for (unsigned i = 0; i < count; i++) {
         struct station *station = scheduler_station(s, i);
-        uint64_t next_ns = station ? wheel_next_ns(&station->wheel)
-                                   : CLOCK_NEVER;
+        uint64_t next_ns =
+            station ? wheel_next_ns(&station->wheel) : CLOCK_NEVER;
         if (next_ns == CLOCK_NEVER)
             continue;
         if (now_ns == 0)
             now_ns = clock_now_ns();
         if (next_ns <= now_ns - (station == own ? 0 : slack_ns))
-            resubmit_all(wheel_expire(&station->wheel, now_ns,
-                                      EXPIRE_BATCH));
+            resubmit_all(wheel_expire(&station->wheel, now_ns, EXPIRE_BATCH));
     }
 }
 
@@ -120,8 +119,7 @@ static void open_station(struct vthread_scheduler *s, struct station *station,
     os_lock_release(&s->counts_lock);
 }
 
-static void leave_station(struct vthread_scheduler *s,
-                          struct station *station)
+static void leave_station(struct vthread_scheduler *s, struct station *station)
 {
     os_lock_acquire(&s->counts_lock);
     station->past = *continuation_counts_self();
@@ -129,6 +127,14 @@ static void leave_station(struct vthread_scheduler *s,
     atomic_store_explicit(&station->counts, &station->past,
                           memory_order_release);
     os_lock_release(&s->counts_lock);
+}
+
+/* Whether somebody may want to know where threads are: it takes a signal of
+ * the program's. */
+static bool wants_samples(void)
+{
+    const struct settings *settings = settings_get();
+    return settings->report_hogs || settings->trace || *settings->control;
 }
 
 static void carrier_enter(struct carrier *carrier)
@@ -146,7 +152,7 @@ static void carrier_enter(struct carrier *carrier)
     };
     station->local = local_self();
     trace_carrier_enters(station);
-    if (settings_get()->report_hogs)
+    if (wants_samples())
         (void)stack_sample_allow(); /* else it is told without the place */
     /* Relaxed, here and below: for those who look from outside. */
     atomic_store_explicit(&station->os_thread, os_thread_number(),
@@ -192,7 +198,7 @@ static void look_at_stuck(struct carrier *carrier,
 {
     uint64_t hog_ns = settings_get()->hog_ms * VTHREAD_MS;
     safepoint_look(carrier, stuck);
-    if (hog_ns > 0 && stuck->held_ns >= hog_ns)
+    if (hog_ns > 0 && stuck->held_ns >= hog_stuck_ns(hog_ns))
         hog_look(carrier, stuck);
 }
 

@@ -3,6 +3,8 @@
  */
 #include "carrier/pool.h"
 #include "hog.h"
+#include "platform/os_thread.h"
+#include "platform/stack_sample.h"
 #include "tests/threads.h"
 
 static void *spins_while_another_waits(void *s)
@@ -101,6 +103,84 @@ START_TEST(a_hog_counts_once_a_mount_and_only_while_others_wait)
 }
 END_TEST
 
+/* ---- Who has not run ---------------------------------------------------- */
+
+/* As seen when half an hour has passed since the first look, and it was in
+ * the way all the time and an hour before. */
+static uint64_t hogs_half_an_hour_later(vthread_scheduler_t *s,
+                                        struct carrier *carrier)
+{
+    struct pool_stuck stuck = {.tick = carrier_tick(carrier),
+                               .held_ns = HOUR_NS / 2};
+    hog_look(carrier, &stuck);
+    stuck.held_ns += HOUR_NS / 2;
+    stuck.starved_ns = HOUR_NS;
+    hog_look(carrier, &stuck);
+    return stats_of(s).hogs;
+}
+
+struct kept {
+    int pipe[2];
+    struct carrier *_Atomic carrier;
+    _Atomic int os_thread;
+    _Atomic bool is_over;
+};
+
+static void *spins_for_less(void *arg)
+{
+    struct kept *kept = arg;
+    kept->carrier = carrier_self();
+    while (!kept->is_over)
+        continue;
+    return NULL;
+}
+
+START_TEST(time_without_a_processor_is_taken_off)
+{
+    static struct kept kept;
+    setenv("VTHREAD_HOG_MS", "3600000", 1);
+    vthread_scheduler_t *s = scheduler_of(1);
+    vthread_t t = start_on(s, spins_for_less, &kept);
+    while (!kept.carrier)
+        sched_yield();
+    ck_assert_uint_eq(hogs_half_an_hour_later(s, kept.carrier), 0);
+    hog_look(kept.carrier, &(struct pool_stuck){
+                               .tick = carrier_tick(kept.carrier),
+                               .held_ns = HOUR_NS,
+                               .starved_ns = HOUR_NS + HOUR_NS / 2,
+                           });
+    ck_assert_uint_eq(stats_of(s).hogs, 1);
+    kept.is_over = true;
+    join(t);
+    shut_down(s);
+}
+END_TEST
+
+static void *blocks_in_the_kernel(void *arg)
+{
+    struct kept *kept = arg;
+    char byte;
+    kept->carrier = carrier_self();
+    kept->os_thread = os_thread_number();
+    return pointer((uintptr_t)read(kept->pipe[0], &byte, 1));
+}
+
+START_TEST(time_in_the_kernel_is_not)
+{
+    static struct kept kept;
+    setenv("VTHREAD_HOG_MS", "3600000", 1);
+    ck_assert_int_eq(pipe(kept.pipe), 0);
+    vthread_scheduler_t *s = scheduler_of(1);
+    vthread_t t = start_on(s, blocks_in_the_kernel, &kept);
+    while (!kept.os_thread || !stack_sample_is_waiting(kept.os_thread))
+        sched_yield();
+    ck_assert_uint_eq(hogs_half_an_hour_later(s, kept.carrier), 1);
+    ck_assert_int_eq(write(kept.pipe[1], "", 1), 1);
+    join(t);
+    shut_down(s);
+}
+END_TEST
+
 /* Named in the table of symbols, see Makefile.am. */
 __attribute__((visibility("default"))) void
 planted_hog(vthread_scheduler_t *s);
@@ -149,6 +229,8 @@ int main(void)
     tcase_add_test(cases, a_sleeper_whose_time_has_come_waits_too);
     tcase_add_test(cases,
                    a_hog_counts_once_a_mount_and_only_while_others_wait);
+    tcase_add_test(cases, time_without_a_processor_is_taken_off);
+    tcase_add_test(cases, time_in_the_kernel_is_not);
     TCase *places = new_case(suite, "places");
     if (!UNDER_SANITIZER) /* TSan keeps signals for later */
         tcase_add_test(places, a_hog_is_told_with_the_function_it_is_in);

@@ -103,6 +103,47 @@ claim "a second time works as well" \
 claim "a process without the socket is told" \
     same "$(status_of "$tool" trace -o "$work/x" $$)" 3
 
+# One that keeps the only carrier while another one is ready.
+cat >"$work/hog.c" <<'SOURCE'
+#include <time.h>
+#include <vthread.h>
+static volatile int count;
+__attribute__((noinline)) static void spins(void)
+{
+    clock_t until = clock() + CLOCKS_PER_SEC / 10;
+    while (clock() < until)
+        count++;
+}
+static void *other(void *arg) { return arg; }
+static void *hogs(void *arg)
+{
+    vthread_t t;
+    vthread_create(&t, NULL, other, NULL);
+    spins();
+    vthread_join(t, NULL);
+    return arg;
+}
+int main(void)
+{
+    vthread_t t;
+    vthread_create(&t, NULL, hogs, NULL);
+    return vthread_join(t, NULL);
+}
+SOURCE
+if ${CC:-cc} ${SANITIZE_CFLAGS:-} -w -g -I"$top/include" -o "$work/hog" \
+    "$work/hog.c" -L.libs -lvthread -Wl,-rpath,"$PWD/.libs"; then
+    claim "a thread that keeps its carrier is recorded" \
+        env VTHREAD_PARALLELISM=1 VTHREAD_HOG_MS=5 \
+        "$tool" trace -o "$work/hogs" "$work/hog"
+    claim "its file is right" decode "$work/hogs"
+    claim "it is told" shows "instant has kept its carrier from others: 1"
+    claim "and how many waited in the queue" \
+        shows "counter queue of carrier 0 of scheduler 1"
+    [ -n "${SANITIZE_CFLAGS:-}" ] ||
+        claim "with its stack" grep -aEq \
+            'spins \(hog.c:[0-9]+\) < hogs \(hog.c:[0-9]+\)' "$work/hogs"
+fi
+
 # What happens, and what does not.
 claim "a program's status is the tool's" \
     same "$(status_of "$tool" trace -o "$work/x" examples/fan /nonexistent)" \

@@ -170,6 +170,35 @@ START_TEST(a_child_is_recorded_with_its_scope)
 }
 END_TEST
 
+static void *spins_until_recorded(void *s)
+{
+    vthread_t other = start(return_argument, NULL);
+    vthread_scheduler_stats_t stats = {.hogs = 0};
+    while (stats.hogs == 0)
+        vthread_scheduler_stats(s, &stats);
+    join(other);
+    return NULL;
+}
+
+/* The other one waits in the queue for as long as the first one spins. */
+START_TEST(a_hog_is_recorded_with_its_stack_and_the_queue_behind_it)
+{
+    setenv("VTHREAD_CONTROL", "1", 1); /* someone may ask where it is */
+    set_mode("VTHREAD_HOG_MS", "50");
+    if (!mode_is("VTHREAD_HOG_MS", "50"))
+        return;
+    start_recording(0, 0);
+    vthread_scheduler_t *s = scheduler_of(1);
+    vthread_t t = start_on(s, spins_until_recorded, s);
+    join(t);
+    shut_down(s);
+    struct recording r = stop_recording();
+    ck_assert_uint_eq(count_of(&r, TRACE_HOG, t), 1);
+    ck_assert_uint_ge(count_kind(&r, TRACE_AT), UNDER_SANITIZER ? 0 : 1);
+    ck_assert_uint_ge(count_kind(&r, TRACE_QUEUE), 1);
+}
+END_TEST
+
 /* ---- Order -------------------------------------------------------------- */
 
 /* Of each ring: who is mounted, and when its last event was. */
@@ -555,6 +584,8 @@ int main(void)
     tcase_add_test(cases, a_pinned_wait_is_recorded);
     tcase_add_test(cases, a_name_given_later_is_recorded);
     tcase_add_test(cases, a_child_is_recorded_with_its_scope);
+    tcase_add_test(cases,
+                   a_hog_is_recorded_with_its_stack_and_the_queue_behind_it);
     tcase_add_test(cases, every_mount_is_followed_by_its_unmount);
     cases = new_case(suite, "rings");
     tcase_add_test(cases, a_ring_that_is_full_keeps_the_last_events);

@@ -3,6 +3,7 @@
  * event, in rings that are overwritten.
  *
  *   trace.c        the rings; what is put into them
+ *   trace_queues.c what of them is looked at now and then only
  *   trace_write.c  how they are written out, while others go on
  *   trace_run.c    when: the environment, triggers, <vthread/trace.h>
  *
@@ -45,6 +46,10 @@ void trace_created(const struct thread *t);
 
 /* A thread that is not the caller's has a new name. */
 void trace_named(const struct thread *t);
+
+/* Notes how long the carriers' queues are, where that is not what was noted
+ * before, or of all.  By one OS thread at a time. */
+void trace_queues(bool is_first);
 
 /* The calling OS thread is the station's from now on. */
 void trace_carrier_enters(struct station *station);

@@ -117,6 +117,12 @@ enum trace_kind {
     TRACE_STEAL,  /* number of the carrier << 32 | how many threads */
     TRACE_GC,     /* a collection begins: 0 */
     TRACE_GC_END, /* bytes that are in use after it */
+    TRACE_QUEUE,  /* its scheduler << 48 | its number << 32 | how many wait in
+                     its queue; by who writes this */
+    /* Where the THREAD is that the next HOG or HOME_HELD of the same OS
+     * thread tells of: instructions, the innermost first. */
+    TRACE_AT,        /* address */
+    TRACE_HOME_HELD, /* THREAD stays where others wait for its home */
     /* And all from here on: unmounted, to wait. */
     TRACE_WAIT = 64, /* THREAD; + enum trace_wait: for what */
 };

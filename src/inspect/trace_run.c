@@ -205,6 +205,7 @@ static uint64_t write_stream(uint64_t interval_ns)
     static uint64_t before[TRACE_RINGS_MAX]; /* W */
     os_lock_acquire(&run.writing);
     memcpy(before, run.stream.next, sizeof before);
+    trace_queues(interval_ns == 0);
     if (mode_now() == STREAMS || mode_now() == SERVES)
         trace_write_events(&run.stream);
     bool much = comes_much(&run.stream, before);
@@ -222,6 +223,7 @@ static void write_if_triggered(void)
         atomic_exchange_explicit(&run.reason, NULL, memory_order_acq_rel);
     if (!reason)
         return;
+    trace_queues(true);
     os_lock_acquire(&run.writing);
     if (mode_now() == KEEPS
         && (run.files == 0 || clock_now_ns() - run.written_ns >= run.last_ns))
@@ -231,18 +233,20 @@ static void write_if_triggered(void)
 
 static void work(void *unused)
 {
-    uint64_t interval_ns = INTERVAL_MAX_NS;
+    uint64_t interval_ns = 0;
     (void)unused;
     while (!atomic_load_explicit(&run.is_ending, memory_order_acquire)) {
         bool streams = mode_now() == STREAMS;
-        futex_wait(&run.signal, 0,
-                   streams ? clock_now_ns() + interval_ns : VTHREAD_NEVER);
+        futex_wait(&run.signal, 0, clock_now_ns() + interval_ns);
         /* seq_cst: before the looks at what there is to do. */
         atomic_store_explicit(&run.signal, 0, memory_order_seq_cst);
-        if (streams)
+        if (streams) {
             interval_ns = write_stream(interval_ns);
-        else
+        } else {
+            trace_queues(interval_ns == 0);
+            interval_ns = INTERVAL_MAX_NS;
             write_if_triggered();
+        }
     }
 }
 

@@ -155,6 +155,17 @@ static bool read_call(int os_thread, char *text, size_t size_bytes)
     return length > 0;
 }
 
+static bool is_running(const char *call)
+{
+    return strncmp(call, "running", 7) == 0;
+}
+
+bool stack_sample_is_waiting(int os_thread)
+{
+    char text[256];
+    return read_call(os_thread, text, sizeof text) && !is_running(text);
+}
+
 static void describe_call(const char *text, struct stack_sample *sample)
 {
     const char *last = strrchr(text, ' ');
@@ -211,7 +222,7 @@ bool stack_sample_take(int os_thread, struct stack_sample *sample)
     if (number == 0 || os_thread == 0
         || !read_call(os_thread, text, sizeof text))
         return false;
-    if (strncmp(text, "running", 7) != 0) {
+    if (!is_running(text)) {
         describe_call(text, sample);
         return true;
     }

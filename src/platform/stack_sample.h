@@ -27,6 +27,9 @@ struct stack_sample {
  * signal for it. */
 int stack_sample_allow(void);
 
+/* Whether it waits in the kernel, and not for a processor. */
+bool stack_sample_is_waiting(int os_thread);
+
 /* False: it has not answered, being gone or not allowed to be asked, or
  * nobody knows whether it may be interrupted. */
 bool stack_sample_take(int os_thread, struct stack_sample *sample);

@@ -10,7 +10,7 @@
  *     scope ..., FN     threads: runs, ready, waits for ...
  *     foreign calls     a track for each OS thread that made some
  *     collector         collections
- *     counters          threads that run, are ready, wait
+ *     counters          threads that run, are ready, wait; queues
  *
  * A wake-up is an instant on the track of who wakes, and an arrow from there
  * to where the other one runs.
@@ -24,6 +24,7 @@
 
 #include "perfetto.h"
 #include "recording.h"
+#include "symbols.h"
 #include "timeline_data.h"
 
 enum { IDLE_THREADS_MAX = 10000, COUNT_EVERY_NS = 10000 };
@@ -202,6 +203,81 @@ static struct place *place_of(struct timeline *t, uint32_t source)
     return &places[source];
 }
 
+/* ---- Hogs --------------------------------------------------------------- */
+
+static void add_frame(struct place *place, uint64_t pc)
+{
+    if (place->frame_count < FRAMES_MAX)
+        place->frames[place->frame_count++] = pc;
+}
+
+/* "spins (a.c:12) < serves (a.c:30)", and so on outwards. */
+static void describe_frames(const struct timeline *t,
+                            const struct place *place, char *text, size_t size)
+{
+    size_t used = 0;
+    *text = '\0';
+    for (unsigned i = 0; i < place->frame_count && used < size; i++) {
+        static const struct symbol unknown;
+        const struct symbol *symbol =
+            t->symbols ? symbols_find(t->symbols, place->frames[i]) : &unknown;
+        char words[128];
+        symbols_describe(symbol, place->frames[i], words, sizeof words);
+        used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                 i > 0 ? " < " : "", words);
+    }
+}
+
+static void show_hog(struct timeline *t, struct place *place,
+                     const struct thread *thread, const struct event *e)
+{
+    char stack[FRAMES_MAX * 131];
+    struct perfetto_details details = {.flow = 0};
+    describe_frames(t, place, stack, sizeof stack);
+    place->frame_count = 0;
+    if (*stack) {
+        details.key = "stack";
+        details.text = stack;
+    }
+    perfetto_instant(t->out, thread->track, e->ns,
+                     e->kind == TRACE_HOG
+                         ? "has kept its carrier from others"
+                         : "HOME_HELD: others wait for its home",
+                     &details);
+}
+
+/* ---- Queues ------------------------------------------------------------- */
+
+/* 0: no memory. */
+static uint64_t queue_track(struct timeline *t, uint32_t carrier)
+{
+    char name[NAME_BYTES];
+    for (size_t i = 0; i < t->queue_count; i++)
+        if (t->queues[i].carrier == carrier)
+            return t->queues[i].track;
+    struct queue *queues =
+        realloc(t->queues, (t->queue_count + 1) * sizeof *queues);
+    if (!queues) {
+        t->has_failed = true;
+        return 0;
+    }
+    t->queues = queues;
+    queues[t->queue_count] = (struct queue){carrier, ++t->last_track};
+    snprintf(name, sizeof name, "queue of carrier %u of scheduler %u",
+             carrier & 0xffff, carrier >> 16);
+    perfetto_counter_track(t->out, t->last_track, name);
+    return queues[t->queue_count++].track;
+}
+
+static void show_queue(struct timeline *t, const struct event *e)
+{
+    uint64_t track = queue_track(t, (uint32_t)(e->what >> 32));
+    if (track)
+        perfetto_counter(t->out, track, e->ns, (uint32_t)e->what);
+}
+
+/* ---- Events of threads -------------------------------------------------- */
+
 static void show_of_thread(struct timeline *t, struct place *place,
                            const struct event *e)
 {
@@ -247,8 +323,8 @@ static void show_of_thread(struct timeline *t, struct place *place,
         change(t, thread, e->ns, READY, NULL);
         break;
     case TRACE_HOG:
-        perfetto_instant(t->out, thread->track, e->ns,
-                         "has kept its carrier from others", NULL);
+    case TRACE_HOME_HELD:
+        show_hog(t, place, thread, e);
         break;
     default:
         thread->waits_for = timeline_wait_named(e->kind);
@@ -306,6 +382,12 @@ static void show(struct timeline *t, const struct event *e)
         break;
     case TRACE_STEAL:
         show_steal(t, place, e);
+        break;
+    case TRACE_AT:
+        add_frame(place, e->what);
+        break;
+    case TRACE_QUEUE:
+        show_queue(t, e);
         break;
     case TRACE_GC:
     case TRACE_GC_END:
@@ -406,5 +488,6 @@ bool timeline_write(struct recording *recording, struct symbols *symbols,
     free(t.threads);
     free(t.places);
     free(t.groups);
+    free(t.queues);
     return !t.has_failed;
 }

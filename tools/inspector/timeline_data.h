@@ -13,7 +13,7 @@ struct perfetto;
 struct recording;
 struct symbols;
 
-enum { NAME_BYTES = 96 };
+enum { NAME_BYTES = 96, FRAMES_MAX = 16 };
 
 enum state { UNKNOWN, READY, RUNS, CALLS, WAITS, PINNED, ENDED, STATES };
 
@@ -38,6 +38,14 @@ struct place {
     bool is_pinned;              /* a slice is open on its track for that */
     bool has_call;               /* one has begun, of which nothing is told */
     uint64_t call_ns;
+    uint64_t frames[FRAMES_MAX]; /* of whom the next event tells */
+    unsigned frame_count;
+};
+
+/* Of a carrier's queue. */
+struct queue {
+    uint32_t carrier; /* scheduler << 16 | number */
+    uint64_t track;
 };
 
 struct group {
@@ -56,6 +64,8 @@ struct timeline {
     size_t group_count;
     uint64_t last_track, last_flow;
     uint64_t carriers, calls, collector, heap;
+    struct queue *queues;
+    size_t queue_count;
     uint64_t counters[STATES];
     int64_t counts[STATES], told[STATES];
     uint64_t told_ns;

@@ -101,6 +101,7 @@ bool timeline_is_of_thread(uint32_t kind)
     case TRACE_PIN:
     case TRACE_PIN_END:
     case TRACE_HOG:
+    case TRACE_HOME_HELD:
         return true;
     default:
         return kind >= TRACE_WAIT;
