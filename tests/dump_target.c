@@ -4,8 +4,10 @@
  *
  *     tests/dump_target              until standard input ends
  *     tests/dump_target crowd N      N parked threads, of a few kinds
- *     tests/dump_target riser        two: one is parked at once, the other after
- *                                    a second of sleep
+ *     tests/dump_target riser        two: one parks at once, the other after a
+ *                                    second of sleep
+ *     tests/dump_target leaks        three that nothing can wake, among others;
+ *                                    with libgc preloaded
  *     tests/dump_target churn        threads come and go, as fast as they can
  *
  * Says "ready" when all threads are on their way to where they will stay.
@@ -24,6 +26,7 @@
 #include <vthread/channel.h>
 #include <vthread/continuation.h>
 #include <vthread/deadlock.h>
+#include <vthread/gc.h>
 #include <vthread/latch.h>
 #include <vthread/mutex.h>
 #include <vthread/pin.h>
@@ -416,6 +419,43 @@ static void crowd(int count)
     wait_for_the_end();
 }
 
+/* ---- Leaks -------------------------------------------------------------- */
+
+static volatile vthread_t known[2];
+
+static void *is_lost(void *arg)
+{
+    here();
+    vthread_park();
+    return arg;
+}
+
+static void *starts_and_forgets(void *arg)
+{
+    for (int i = 0; i < 3; i++)
+        start(is_lost, NULL, NULL, 0);
+    return arg;
+}
+
+static void leaks(void)
+{
+    size_t count = 0;
+    if (vthread_gc_enable() != 0)
+        exit(1);
+    for (int i = 0; i < 2; i++)
+        known[i] = start(parks, NULL, NULL, 0);
+    vthread_join(start(starts_and_forgets, NULL, NULL, 0), NULL);
+    while (atomic_load(&on_their_way) < 5)
+        usleep(1000);
+    /* They park a little after they have said so. */
+    while (count < 3)
+        check(vthread_gc_leaks(NULL, 0, &count), "leaks");
+    wait_until_on_their_way(5);
+    wait_for_the_end();
+}
+
+/* ---- Of which ages are told --------------------------------------------- */
+
 static void *sleeps_and_parks(void *arg)
 {
     vthread_sleep(1000 * VTHREAD_MS);
@@ -477,6 +517,8 @@ int main(int argc, char **argv)
         crowd(atoi(argv[2]));
     if (argc > 1 && strcmp(argv[1], "riser") == 0)
         riser();
+    if (argc > 1 && strcmp(argv[1], "leaks") == 0)
+        leaks();
     if (argc > 1 && strcmp(argv[1], "churn") == 0)
         churn();
     check(pipe(pipe_ends), "pipe");

@@ -103,7 +103,8 @@ plain_text() # FILE
 plain_json() # FILE
 {
     sed -E '/"(process|core|pc|address|os_thread|steals|module)":/d
-        /"(times|longest_ns|all_ns|depth_bytes|frozen_bytes|due_in_ns|waited_ns)":/d
+        /"(times|longest_ns|all_ns|depth_bytes|frozen_bytes|due_in_ns)":/d
+        /"waited_ns":/d
         /"schedulers": \[/,/^  \],/d
         /"stopped": \{/,/^  \}/d
         s/0x[0-9a-f]+/ADDRESS/
@@ -195,8 +196,8 @@ now_ms()
 waited_ms() # NAME
 {
     vthread dump --json "$target" &&
-        sed -nE "/\"name\": \"$1\"/,/waited_ns/s/.*waited_ns\": ([0-9]+).*/\1/p" \
-            "$work/out" | awk '{ printf "%d\n", $1 / 1000000 }'
+        sed -n "/\"name\": \"$1\"/,/waited_ns/p" "$work/out" |
+        awk '/waited_ns/ { printf "%d\n", $2 / 1000000 }'
 }
 
 # The first of all threads waits before anybody has looked at the clock twice.
@@ -352,12 +353,45 @@ no_leaks_known()
     ends 3 dump --leaked "$target" && said "leaks"
 }
 
+# libgc comes by preloading: the target is not linked with it.
+leaks_are_told()
+{
+    has_line '^3 of them can never be woken$' &&
+        has_line '^    is_lost \(dump_target\.c:' &&
+        has_line '^    created at start \(dump_target\.c:' &&
+        ! grep -q 'parks (dump_target' "$work/out"
+}
+
+look_for_leaks()
+{
+    local gc
+    gc=$(ldconfig -p | sed -n 's/.*libgc\.so\.1 .*=> //p' | head -1)
+    [ -n "$gc" ] || return
+    LD_PRELOAD=$gc start leaks
+    if ! grep -q ready "$work/said"; then
+        echo "# no look for leaks: $(head -1 "$work/complaints")"
+        stop
+        return
+    fi
+    claim "leaks are told" ends 0 dump --leaked "$target"
+    claim "those only, and where they were created" leaks_are_told
+    if command -v gcore >/dev/null; then
+        gcore -o "$work/gcore" "$target" >/dev/null 2>&1
+        claim "a core file has them, too" ends 0 dump --leaked \
+            "$work/gcore.$target"
+        claim "the same" leaks_are_told
+        rm -f "$work/gcore.$target"
+    fi
+    stop
+}
+
 # The library that the target uses, with one thing changed in what it tells of
 # itself: the tool says what is wrong, of the process and of its core file.
 another_version() # PATTERN REPLACEMENT TEXT
 {
     local file file_name status=0 keep=$target kept=$holder
-    file=$(ldd "$program" | sed -n 's/.*=> \(.*libvthread\.so[^ ]*\) .*/\1/p')
+    file=$(ldd "$program" |
+        sed -n 's/.*=> \(.*libvthread\.so[^ ]*\) .*/\1/p')
     file_name=${file##*/}
     mkdir -p "$work/other"
     if [ -n "$file" ]; then
@@ -470,6 +504,7 @@ start riser
 claim "how long the first thread has waited" early_has_an_age
 claim "how long one has that all others slept before" riser_has_an_age
 stop
+look_for_leaks
 claim "the target dies half-way" target_dies
 churn
 end_claims

@@ -18,8 +18,8 @@ enum { LEAKS_MAX = 1 << 28, LOOKS = 100 };
 
 /* Where it is what the library tells. */
 struct place {
-    uint64_t table, looks, count, records;        /* leak_table */
-    uint64_t size_bytes, thread, created_by;      /* leak_record */
+    uint64_t table, looks, count, records;   /* leak_table */
+    uint64_t size_bytes, thread, created_by; /* leak_record */
 };
 
 struct leak {
@@ -46,8 +46,8 @@ static bool find_place(const struct dump *dump, struct place *place)
         {"leak_record.created_by", &place->created_by},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (!library_look_up(dump->snapshot.image, dump->layout,
-                             names[i].name, names[i].value))
+        if (!library_look_up(dump->snapshot.image, dump->layout, names[i].name,
+                             names[i].value))
             return false;
     return true;
 }
@@ -69,11 +69,10 @@ static bool read_records(const struct image *image, const struct place *place,
         return false;
     char *copy = malloc(leaks->count * place->size_bytes + 1);
     leaks->all = malloc((leaks->count + 1) * sizeof *leaks->all);
-    bool is_read =
-        copy && leaks->all
-        && (leaks->count == 0
-            || image_read(image, records, copy,
-                          leaks->count * place->size_bytes));
+    bool is_read = copy && leaks->all
+                   && (leaks->count == 0
+                       || image_read(image, records, copy,
+                                     leaks->count * place->size_bytes));
     for (uint64_t i = 0; is_read && i < leaks->count; i++) {
         const char *record = copy + i * place->size_bytes;
         memcpy(&leaks->all[i].thread, record + place->thread, 8);

@@ -67,8 +67,7 @@ static void read_entry(struct snapshot *snapshot, const char *entry,
                            library_field(library, entry, AT_held_entry_owner),
                            os_thread),
         .kind = (uint32_t)kind,
-        .count =
-            (uint32_t)library_field(library, entry, AT_held_entry_count),
+        .count = (uint32_t)library_field(library, entry, AT_held_entry_count),
     };
 }
 
@@ -84,9 +83,9 @@ static void read_want(struct snapshot *snapshot, const char *table,
                       &snapshot->want_capacity, sizeof *want);
     *want = (struct seen_want){
         .object = object,
-        .number = number_of(snapshot,
-                            library_field(library, table, AT_held_wanter),
-                            os_thread),
+        .number =
+            number_of(snapshot, library_field(library, table, AT_held_wanter),
+                      os_thread),
         .kind = (uint32_t)library_field(library, table, AT_held_wanted_kind),
         .waited_ns = snapshot_since(
             snapshot,
@@ -99,8 +98,7 @@ static void read_table(struct snapshot *snapshot, const char *table)
     const struct library *library = &snapshot->library;
     const char *entries = table + library->value[AT_held_entries];
     uint64_t count = library_field(library, table, AT_held_count);
-    pid_t os_thread =
-        (pid_t)library_field(library, table, AT_held_os_thread);
+    pid_t os_thread = (pid_t)library_field(library, table, AT_held_os_thread);
     if (os_thread == 0)
         return;
     for (uint64_t i = 0; i < count && i < library->value[IS_HELD_MAX]; i++)
@@ -150,8 +148,8 @@ uint32_t snapshot_holder_of(const struct snapshot *snapshot,
     return 0;
 }
 
-void snapshot_take_want(const struct snapshot *snapshot,
-                        struct seen_thread *t, const struct seen_want *want)
+void snapshot_take_want(const struct snapshot *snapshot, struct seen_thread *t,
+                        const struct seen_want *want)
 {
     t->waits = t->wants_lock = true;
     t->lock_kind = (uint8_t)want->kind;
@@ -227,9 +225,9 @@ static void add_native(struct snapshot *snapshot, uint32_t number,
     if (want)
         snapshot_take_want(snapshot, t, want);
     if (chain && snapshot->stacks)
-        t->stack = stacks_of_chain(snapshot->stacks, chain->registers,
-                                   chain->parts, chain->ranges,
-                                   chain->range_count);
+        t->stack =
+            stacks_of_chain(snapshot->stacks, chain->registers, chain->parts,
+                            chain->ranges, chain->range_count);
 }
 
 void snapshot_take_natives(struct snapshot *snapshot, struct natives *natives)
@@ -237,8 +235,8 @@ void snapshot_take_natives(struct snapshot *snapshot, struct natives *natives)
     size_t first = snapshot->thread_count;
     for (size_t i = 0; i < natives->count; i++) {
         uint32_t from = natives->numbers[i];
-        uint32_t to = number_of(snapshot, 0,
-                                (pid_t)(from - first_number(snapshot)));
+        uint32_t to =
+            number_of(snapshot, 0, (pid_t)(from - first_number(snapshot)));
         if (to == from)
             add_native(snapshot, from, natives->chains[i]);
         else
