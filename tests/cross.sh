@@ -42,6 +42,8 @@ left_out() { # NOUN of tests/NOUN_test; prints why, or fails
     *:call_detached | *:deadlock | *:deadlock_report)
         echo "qemu-user has an OS thread besides: there is no sure deadlock" ;;
     *:file) echo "what is opened in / is not what qemu-user -L opens there" ;;
+    *:stack_sample)
+        echo "in /proc are the system calls that qemu-user makes" ;;
     *:panic) echo "qemu-user adds words of its own to the last ones" ;;
     *:process) echo "qemu-user's vfork is a fork: no error of exec is seen" ;;
     *) return 1 ;;
@@ -55,6 +57,7 @@ cases_of() { # NOUN
         echo "told not_told stress: after a fork musl 1.2.3 leaves its list" \
             "of threads locked when main ends by pthread_exit" ;;
     *-musl:hog) echo "hogs: musl-gcc has no unwinder" ;;
+    *:hog) echo "hogs: in /proc are the system calls that qemu-user makes" ;;
     *-musl:pin_episode) echo "none costs: musl-gcc has no unwinder" ;;
     riscv64-*:misuse)
         echo "pointers: unwinders find no way out of a handler, for" \
