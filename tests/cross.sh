@@ -44,6 +44,9 @@ left_out() { # NOUN of tests/NOUN_test; prints why, or fails
     *:file) echo "what is opened in / is not what qemu-user -L opens there" ;;
     *:stack_sample)
         echo "in /proc are the system calls that qemu-user makes" ;;
+    *:pin_chain)
+        echo "without process_vm_readv, which qemu-user lacks, what is waited" \
+            "for has no name" ;;
     *:panic) echo "qemu-user adds words of its own to the last ones" ;;
     *:process) echo "qemu-user's vfork is a fork: no error of exec is seen" ;;
     *) return 1 ;;
@@ -57,6 +60,9 @@ cases_of() { # NOUN
         echo "told not_told stress: after a fork musl 1.2.3 leaves its list" \
             "of threads locked when main ends by pthread_exit" ;;
     *-musl:hog) echo "hogs: musl-gcc has no unwinder" ;;
+    *:pin_episode)
+        echo "planted none: without process_vm_readv, which qemu-user lacks," \
+            "what is waited for has no name" ;;
     *:hog) echo "hogs: in /proc are the system calls that qemu-user makes" ;;
     *-musl:pin_episode) echo "none costs: musl-gcc has no unwinder" ;;
     riscv64-*:misuse)
