@@ -42,4 +42,7 @@ extern const unsigned registers_pc;
 bool registers_from_kernel(struct registers *registers, const void *kernels,
                            size_t size_bytes);
 
+/* What a word from the stack is as an address: aarch64 may have signed it. */
+uint64_t registers_address(uint64_t word);
+
 #endif

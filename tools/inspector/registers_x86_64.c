@@ -26,3 +26,8 @@ bool registers_from_kernel(struct registers *registers, const void *kernels,
         registers_set(registers, i, values[i]);
     return true;
 }
+
+uint64_t registers_address(uint64_t word)
+{
+    return word;
+}

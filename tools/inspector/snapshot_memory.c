@@ -77,6 +77,7 @@ bool snapshot_switched(struct snapshot *snapshot, uint64_t sp,
         if (memory->slots[i].offset + sizeof value > size_bytes)
             return false;
         memcpy(&value, bytes + memory->slots[i].offset, sizeof value);
+        value = registers_address(value);
         registers_set(registers, memory->slots[i].number, value);
         /* The last one is where it goes on. */
         registers->pc = value;

@@ -60,6 +60,9 @@ static bool read_memory(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result,
                    <= range->size_bytes - sizeof *result) {
             memcpy(result, range->bytes + (address - range->start),
                    sizeof *result);
+            /* It may be a return address; of other words nothing hangs on
+             * their upper bits. */
+            *result = registers_address(*result);
             return true;
         }
     }
