@@ -53,18 +53,24 @@ left_out() { # NOUN of tests/NOUN_test; prints why, or fails
     esac
 }
 
-# Of the others only the cases of these names are run; behind the colon, why.
+# Of the others only the cases of these names are run, which commas part;
+# behind the colon, why.
 cases_of() { # NOUN
     case $system:$1 in
     *-musl:deadlock)
-        echo "told not_told stress: after a fork musl 1.2.3 leaves its list" \
+        echo "told,not_told,stress: after a fork musl 1.2.3 leaves its list" \
             "of threads locked when main ends by pthread_exit" ;;
     *-musl:hog) echo "hogs: musl-gcc has no unwinder" ;;
-    *:pin_episode)
-        echo "planted none: without process_vm_readv, which qemu-user lacks," \
+    *-musl:pin_episode) echo "none,costs: musl-gcc has no unwinder" ;;
+    *-gnu:hog)
+        echo "hogs: in /proc are the system calls that qemu-user makes" ;;
+    *-gnu:pin_episode)
+        echo "planted,none: without process_vm_readv, which qemu-user lacks," \
             "what is waited for has no name" ;;
-    *:hog) echo "hogs: in /proc are the system calls that qemu-user makes" ;;
-    *-musl:pin_episode) echo "none costs: musl-gcc has no unwinder" ;;
+    *-gnu:posix_call) echo "posix_call: qemu-user has no preadv2" ;;
+    *-gnu:trace_record)
+        echo "events,rings,on and off,when something happens: qemu-user has" \
+            "an OS thread besides, and here few addresses" ;;
     riscv64-*:misuse)
         echo "pointers: unwinders find no way out of a handler, for" \
             "qemu-riscv64 has no page of the kernel's that tells them" ;;
@@ -125,7 +131,8 @@ run_cases() { # TEST NOUN
     local case cases status=0
     cases=$(cases_of "$2")
     cases=${cases%%:*}
-    for case in ${cases:-all}; do
+    IFS=, read -ra cases <<<"${cases:-all}"
+    for case in "${cases[@]}"; do
         if [ "$case" = all ]; then
             run_alone "$1" || status=$?
         else
@@ -152,6 +159,31 @@ run() { # TEST
     fi
 }
 
+# Every landing pad of the switch is one, where the processor insists on them.
+build_landing() { # PROGRAM [OPTION...]
+    ${CROSS_CC:-$compiler} -O2 -march=armv8.5-a -mbranch-protection=standard \
+        -ffreestanding -nostdlib -static -Wl,-z,force-bti -Wl,--fatal-warnings \
+        -I"$sources" -I. -o "$@" "$sources/tests/landing_program.c" \
+        "$sources/continuation/switch_aarch64.c" \
+        "$sources/continuation/switch_aarch64.S"
+}
+
+check_landing() {
+    local planted=0
+    build_landing tests/landing && build_landing tests/no_landing -DPLANT_NO_PAD
+    "${emulator[@]}" tests/no_landing 2>/dev/null || planted=$?
+    if [ $planted = 132 ] && "${emulator[@]}" tests/landing; then # SIGILL
+        passed=$((passed + 1))
+        echo "PASS: landing pads"
+    else
+        failed=$((failed + 1))
+        echo "FAIL: landing pads"
+    fi
+}
+
+if [ ${#wanted[@]} = 0 ] && [ "$processor" = aarch64 ]; then
+    check_landing
+fi
 [ ${#wanted[@]} != 0 ] || wanted=(tests/*_test)
 for test in "${wanted[@]}"; do
     run "$test"

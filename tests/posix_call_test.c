@@ -470,9 +470,10 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("posix_call");
+    TCase *files = new_case(suite, "files");
+    tcase_add_test(files, files_are_read_and_written);
     TCase *cases = new_case(suite, "posix_call");
     set_mode("VTHREAD_PARALLELISM", "2");
-    tcase_add_test(cases, files_are_read_and_written);
     tcase_add_test(cases, files_are_made_sure_of_resized_and_copied);
     tcase_add_test(cases, errors_of_files_are_libcs);
     tcase_add_test(cases, open_passes_the_mode_on);
