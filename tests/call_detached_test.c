@@ -467,7 +467,7 @@ START_TEST(calls_given_up_at_any_stage_leave_nothing)
     struct random random = random_start("call_detached_test");
     vthread_t threads[20];
     bool is_slow = UNDER_SANITIZER || sanitizer_is_valgrind;
-    int many = number_from("STRESS", 0) > 0 ? 1000000 : 100000;
+    int many = (int)how_often(50000, 1000000);
     seed = random.state;
     setenv("VTHREAD_CALL_THREADS", "4", 1);
     counted();

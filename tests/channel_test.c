@@ -391,7 +391,7 @@ static struct worker *new_worker(struct world *world, unsigned number,
 static void all_at_once(size_t size, size_t capacity, struct random *random)
 {
     struct world *world = calloc(1, sizeof *world);
-    unsigned values = UNDER_SANITIZER ? 200 : VALUES;
+    unsigned values = UNDER_SANITIZER ? 200 : how_often(400, VALUES);
     struct worker *workers[SENDERS + RECEIVERS];
     vthread_t threads[SENDERS + RECEIVERS] = {0};
     pthread_t platform[2];

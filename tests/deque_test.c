@@ -68,8 +68,6 @@ END_TEST
 
 /* The owner pushes few and pops them again, so the last one is what owner
  * and thieves fight for; each must be taken once. */
-#define ROUNDS (UNDER_SANITIZER ? 20000 : 200000)
-
 static _Atomic int taken[TASKS];
 static _Atomic bool is_over;
 
@@ -107,7 +105,8 @@ START_TEST(what_owner_and_thieves_fight_for_is_taken_once)
     open_deque();
     for (int i = 0; i < 2; i++)
         pthread_create(&thieves[i], NULL, steals, NULL);
-    for (int round = 0; round < ROUNDS; round++)
+    int rounds = (int)how_often(20000, 200000);
+    for (int round = 0; round < rounds; round++)
         push_and_pop(round);
     atomic_store(&is_over, true);
     for (int i = 0; i < 2; i++)
@@ -120,7 +119,7 @@ int main(void)
 {
     Suite *suite = suite_create("deque");
     TCase *cases = tcase_create("order");
-    tcase_set_timeout(cases, 60);
+    tcase_set_timeout(cases, PATIENCE_S);
     suite_add_tcase(suite, cases);
     tcase_add_test(cases, oldest_and_newest_are_taken);
     tcase_add_test(cases, it_grows_and_keeps_the_order);

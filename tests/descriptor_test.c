@@ -520,7 +520,7 @@ static Suite *descriptor_suite(void)
     tcase_add_test(records, high_numbers_work);
     tcase_add_test(records,
                    a_number_without_memory_for_its_record_can_be_used_later);
-    tcase_set_timeout(records, 60);
+    tcase_set_timeout(records, PATIENCE_S);
     suite_add_tcase(suite, records);
 
     tcase_add_checked_fixture(closing, setup, NULL);
@@ -535,7 +535,7 @@ static Suite *descriptor_suite(void)
     tcase_add_loop_test(closing,
                         who_has_got_the_number_already_is_not_disturbed, 0,
                         KINDS);
-    tcase_set_timeout(closing, 60);
+    tcase_set_timeout(closing, PATIENCE_S);
     suite_add_tcase(suite, closing);
 
     tcase_add_checked_fixture(reuse, setup, NULL);
@@ -553,7 +553,7 @@ static Suite *descriptor_suite(void)
                    a_connection_with_the_number_of_a_lost_one_is_accepted);
     tcase_add_test(
         reuse, who_waits_for_a_lost_descriptor_is_told_when_that_is_noticed);
-    tcase_set_timeout(reuse, 60);
+    tcase_set_timeout(reuse, PATIENCE_S);
     suite_add_tcase(suite, reuse);
     return suite;
 }

@@ -121,7 +121,7 @@ int main(void)
 {
     Suite *suite = suite_create("elf_symbol");
     TCase *cases = tcase_create("names");
-    tcase_set_timeout(cases, 60);
+    tcase_set_timeout(cases, PATIENCE_S);
     suite_add_tcase(suite, cases);
     tcase_add_test(cases, a_name_is_found_where_it_is);
     tcase_add_test(cases, a_name_that_is_only_part_of_another_is_not_found);

@@ -304,7 +304,6 @@ START_TEST(one_who_holds_a_common_home_is_counted_and_remembered)
 END_TEST
 
 /* Two that take a home at the same instant. */
-enum { TAKES = 5000 };
 static struct run_stack *_Atomic taken[2];
 static atomic_uint arrivals;
 
@@ -318,7 +317,8 @@ static void meet(unsigned round)
 static void *takes_and_gives_back(void *number)
 {
     unsigned i = (unsigned)(uintptr_t)number, same = 0;
-    for (unsigned round = 0; round < TAKES; round++) {
+    unsigned rounds = how_often(1000, 20000);
+    for (unsigned round = 0; round < rounds; round++) {
         meet(3 * round + 1);
         atomic_store(&taken[i], run_stack_take_common());
         meet(3 * round + 2);

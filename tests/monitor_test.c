@@ -305,7 +305,7 @@ int main(void)
 {
     Suite *suite = suite_create("monitor");
     TCase *cases = tcase_create("stuck");
-    tcase_set_timeout(cases, 60);
+    tcase_set_timeout(cases, PATIENCE_S);
     suite_add_tcase(suite, cases);
     tcase_add_test(cases, one_that_goes_on_while_nobody_waits_starves_nobody);
     tcase_add_test(cases, one_that_goes_on_while_another_is_queued_starves_it);

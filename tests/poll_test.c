@@ -403,11 +403,11 @@ static Suite *poll_suite(void)
         FEW_MIN, FEW_MAX + 1);
     tcase_add_loop_test(one, a_platform_thread_polls, FEW_MIN, FEW_MAX + 1);
     tcase_add_test(one, without_memory_nothing_is_left_behind);
-    tcase_set_timeout(one, 60);
+    tcase_set_timeout(one, PATIENCE_S);
     suite_add_tcase(suite, one);
 
     tcase_add_test(many, many_pollers_of_the_same_descriptors_miss_nothing);
-    tcase_set_timeout(many, 60);
+    tcase_set_timeout(many, PATIENCE_S);
     suite_add_tcase(suite, many);
     return suite;
 }

@@ -24,4 +24,4 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 # Everything takes longer here.
 export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-3}
 $make
-$make check TEST_TIMEOUT=300 source_tests=
+$make check TEST_TIMEOUT=1800 source_tests=

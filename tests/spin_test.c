@@ -95,7 +95,7 @@ int main(void)
 {
     Suite *suite = suite_create("spin");
     TCase *cases = tcase_create("spin");
-    tcase_set_timeout(cases, 60);
+    tcase_set_timeout(cases, PATIENCE_S);
     tcase_add_test(cases, a_zeroed_lock_is_free_and_held_once);
     tcase_add_test(cases, no_section_is_interrupted_by_another);
     tcase_add_test(cases, a_lock_that_is_held_for_long_is_waited_for);

@@ -25,7 +25,7 @@ modes=("VTHREAD_FREEZE=lazy"
 
 run_one() { # TEST
     # shellcheck disable=SC2086
-    if env $setting timeout 300 "./$1" >"$log" 2>&1; then
+    if env $setting timeout 1800 "./$1" >"$log" 2>&1; then
         passed=$((passed + 1))
         return
     fi

@@ -28,6 +28,10 @@
 #define UNDER_SANITIZER 0
 #endif
 
+/* After so many seconds something hangs.  Much more than anything takes: the
+ * machine may have other things to do. */
+#define PATIENCE_S 300
+
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 /* ---- The environment ---------------------------------------------------- */
@@ -36,6 +40,13 @@ static inline uint64_t number_from(const char *variable, uint64_t otherwise)
 {
     const char *text = getenv(variable);
     return text && *text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+/* How often something is done to meet what is rare: as often as make check
+ * has the time for, or as check-stress has, which sets STRESS. */
+static inline unsigned how_often(unsigned usual, unsigned stress)
+{
+    return number_from("STRESS", 0) > 0 ? stress : usual;
 }
 
 /* A mode of the library, unless the environment asks for another.  To be
@@ -94,7 +105,7 @@ static inline int end_of_child(void (*fn)(void), char *text,
         close(ends[0]);
         close(ends[1]);
         signal(SIGALRM, SIG_DFL); /* check's would kill the test instead */
-        alarm(60);
+        alarm(PATIENCE_S);
         fn();
         _exit(0);
     }
@@ -111,11 +122,10 @@ static inline int end_of_child(void (*fn)(void), char *text,
 
 /* ---- Cases and the main function ---------------------------------------- */
 
-/* Cases that may take their time. */
 static inline TCase *new_case(Suite *suite, const char *name)
 {
     TCase *cases = tcase_create(name);
-    tcase_set_timeout(cases, 60);
+    tcase_set_timeout(cases, PATIENCE_S);
     suite_add_tcase(suite, cases);
     return cases;
 }

@@ -128,7 +128,7 @@ int main(void)
 {
     Suite *suite = suite_create("switch");
     TCase *cases = tcase_create("walk");
-    tcase_set_timeout(cases, 60);
+    tcase_set_timeout(cases, PATIENCE_S);
     tcase_add_checked_fixture(cases, libgcc_open, NULL);
     tcase_add_test(cases, each_instruction_of_the_switch_can_be_walked_from);
     suite_add_tcase(suite, cases);

@@ -479,10 +479,10 @@ static void *unpark_for_ever(void *unused)
 START_TEST(a_stale_unpark_never_reaches_the_next_life)
 {
     pthread_t unparker;
-    int reached = 0, wrong = 0;
+    int reached = 0, wrong = 0, enough_reached = (int)how_often(10000, 50000);
 
     pthread_create(&unparker, NULL, unpark_for_ever, NULL);
-    for (int i = 0; reached < 50000 && i < 1000000; i++) {
+    for (int i = 0; reached < enough_reached && i < 20 * enough_reached; i++) {
         struct thread *t = alloc();
         /* Nobody has this handle, so nobody may give a permit. */
         for (int look = 0; look < 5; look++)
@@ -543,7 +543,7 @@ static Suite *thread_table_suite(void)
     tcase_add_checked_fixture(at_once, setup_entered, NULL);
     tcase_add_test(at_once, os_threads_at_once_never_get_the_same_thread);
     tcase_add_test(at_once, a_stale_unpark_never_reaches_the_next_life);
-    tcase_set_timeout(at_once, 60);
+    tcase_set_timeout(at_once, PATIENCE_S);
     suite_add_tcase(suite, at_once);
     return suite;
 }

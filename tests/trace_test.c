@@ -47,7 +47,7 @@ static const char *modes(void)
 static uint64_t iterations(void)
 {
     bool is_slow = UNDER_SANITIZER || sanitizer_is_valgrind;
-    return number_from("TRACE_ITERATIONS", is_slow ? 1 : 4);
+    return number_from("TRACE_ITERATIONS", is_slow ? 1 : how_often(1, 4));
 }
 
 /* What programs compute as plain functions. */
@@ -427,7 +427,7 @@ int main(void)
     TCase *cases = tcase_create("trace");
     int modes_count = tests_fork() ? COUNT_OF(mode_list) : 1;
     first_seed = random_start("trace_test").state;
-    tcase_set_timeout(cases, (double)(60 + 20 * iterations()));
+    tcase_set_timeout(cases, (double)(PATIENCE_S + 20 * iterations()));
     tcase_add_unchecked_fixture(cases, expect_all, forget_all);
     tcase_add_test(cases, a_program_is_a_function_of_its_seed);
     tcase_add_loop_test(cases, bare_continuations_compute_the_same, 0,

@@ -21,7 +21,7 @@ grep -q '^#define HAVE_VALGRIND_MEMCHECK_H 1' config.h ||
         "tell of its stacks"
 
 # Everything takes much longer here, and threads run one at a time.
-export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-20}
-$make check TESTS="$*" TEST_TIMEOUT=1200 \
+export CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-5}
+$make check TESTS="$*" TEST_TIMEOUT=2400 \
     LOG_FLAGS="valgrind -q --error-exitcode=9 --fair-sched=try \
         --suppressions=$suppressions"
