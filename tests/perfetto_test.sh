@@ -103,6 +103,92 @@ claim "a second time works as well" \
 claim "a process without the socket is told" \
     same "$(status_of "$tool" trace -o "$work/x" $$)" 3
 
+# What happens to a process while the tool is there.
+cat >"$work/victim.c" <<'SOURCE'
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <vthread.h>
+static void *obey(void *arg)
+{
+    char order;
+    size_t count;
+    while (vthread_read(0, &order, 1, &count) == 0 && count == 1) {
+        if (order == 'p') {
+            vthread_pin();
+            vthread_sleep(30 * VTHREAD_MS);
+            vthread_unpin();
+        } else if (order == 'd') {
+            vthread_park();
+        } else if (order == 'a') {
+            abort();
+        } else if (order == 'k') {
+            kill(getpid(), SIGKILL);
+        } else if (order == 'x') {
+            break;
+        }
+    }
+    return arg;
+}
+int main(void)
+{
+    vthread_t t;
+    vthread_create(&t, NULL, obey, NULL);
+    vthread_join(t, NULL);
+    return 0;
+}
+SOURCE
+
+# It has, or is at its end already.
+has_begun() { # PID OF THE TOOL
+    test -s "$work/seen.$1.recording" || ! kill -0 "$1"
+}
+
+# happens ORDERS OPTION...: they are given to the program when the tool is
+# there; sets $status, and $work/log to what the tool says.
+happens()
+{
+    local orders=$1 victim tracer
+    shift
+    rm -f "$work"/seen* "$work/orders"
+    mkfifo "$work/orders"
+    VTHREAD_CONTROL=1 "$work/victim" <"$work/orders" >"$work/victim.log" 2>&1 &
+    victim=$!
+    exec 7>"$work/orders"
+    await "$tool" top --once --delay 0.1 "$victim"
+    "$tool" trace "$@" -o "$work/seen" "$victim" >"$work/log" 2>&1 &
+    tracer=$!
+    await has_begun "$tracer"
+    echo "$orders" >&7
+    wait "$tracer"
+    status=$?
+    exec 7>&-
+    wait "$victim" 2>/dev/null
+    [ "$status" = 0 ] && decode "$work/seen"
+}
+
+says() { # TEXT
+    grep -qF -- "$1" "$work/log" || { cat "$work/log"; return 1; }
+}
+
+if ${CC:-cc} ${SANITIZE_CFLAGS:-} -w -g -I"$top/include" -o "$work/victim" \
+    "$work/victim.c" -L.libs -lvthread -Wl,-rpath,"$PWD/.libs"; then
+    claim "the last seconds of a process, when a pinned wait lasts" \
+        happens p --last 5s
+    claim "which is said" says "; pin"
+    claim "and shown" shows "slice pinned, sleeps: [1-9]"
+    claim "when it aborts" happens a --last 5s
+    claim "which is said, too" says "; signal 6"
+    claim "on a deadlock" happens d --last 5s
+    claim "which is the reason" says "; deadlock"
+    claim "when the tool has had enough" happens "" --last 5s --for 20ms
+    claim "when it ends by itself" happens x --last 5s
+    claim "all of one that aborts, to the end" happens a
+    claim "with the signal" says "; signal 6"
+    claim "what there is of one that is killed" happens k
+    claim "which breaks off" says "breaks off"
+fi
+
 # One that keeps the only carrier while another one is ready.
 cat >"$work/hog.c" <<'SOURCE'
 #include <time.h>

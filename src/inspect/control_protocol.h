@@ -18,8 +18,10 @@
  *     threads [COUNT]       one line for each thread, COUNT at most
  *     pin                   not in lines: see pin_format.h
  *
- *     trace                 what threads do from now on, until the client
- *                           wants no more: see trace_format.h
+ *     trace [MS]            what threads do from now on, until the client
+ *                           wants no more: see trace_format.h; or the last so
+ *                           many milliseconds, when it wants no more, when a
+ *                           pinned wait lasts, on a deadlock or a crash
  *
  * The lines of the others are records: a kind and fields,
  *

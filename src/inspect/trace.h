@@ -142,10 +142,11 @@ void trace_trigger(const char *reason);
 void trace_write_now(const char *reason);
 
 /* For a client of the control socket: records until the end, and sends it what
- * there is as often as it is told to go on; returns when to do so again, after
- * so many nanoseconds, given what it has returned before (0 at first).  0;
- * EBUSY: it is on already; ENOMEM. */
-int trace_serve_begin(struct trace_sink *sink);
+ * there is as often as it is told to go on; or, with last_ns, the last so many
+ * nanoseconds at the end.  0; EBUSY: it is on already; ENOMEM. */
+int trace_serve_begin(struct trace_sink *sink, uint64_t last_ns);
+/* Returns after how many nanoseconds to do so again, given what it has returned
+ * before (0 at first); 0: it is time to end, for something has happened. */
 uint64_t trace_serve_go_on(uint64_t interval_ns);
 void trace_serve_end(void);
 

@@ -8,6 +8,7 @@
  *   keeps     it stays in the rings until something happens; then the last
  *             seconds are written, by that OS thread (trace_trigger), or by
  *             who has found it, for the process is about to end
+ *   lends     the same, for a client, once
  *
  * `control` is held by who starts and stops; `writing` by who writes, for as
  * long as that takes.  A handler that finds `writing` taken waits a moment:
@@ -27,6 +28,7 @@
 
 #include "inspect/pin.h"
 #include "inspect/trace.h"
+#include "inspect/trace_file.h"
 #include "platform/clock.h"
 #include "platform/fault.h"
 #include "platform/futex.h"
@@ -47,13 +49,7 @@
 
 enum { FILES_MAX = 9, PATH_BYTES = 4096, HANDLER_TRIES = 200 };
 
-enum mode { OFF, STREAMS, SERVES, KEEPS };
-
-struct file {
-    struct trace_sink sink; /* first */
-    int fd;
-    int error; /* what a write has failed with */
-};
+enum mode { OFF, STREAMS, SERVES, KEEPS, LENDS };
 
 /* Field letters: C under control, W under writing, A atomic. */
 static struct {
@@ -63,8 +59,9 @@ static struct {
     char path[PATH_BYTES];      /* C */
     uint64_t last_ns;           /* C */
     uint64_t begun;             /* C: ticks */
-    struct file file;           /* W: the one at path */
+    struct trace_file file;     /* W: the one at path */
     unsigned files;             /* W: written in KEEPS */
+    struct trace_sink *client;  /* W: in LENDS; NULL: it has got all */
     uint64_t written_ns;        /* W: when the last one was */
     bool has_thread;            /* C */
     bool listens;               /* C: for pins, which are a trigger */
@@ -86,64 +83,18 @@ static void set_mode(enum mode mode)
     atomic_store_explicit(&run.mode, (int)mode, memory_order_release);
 }
 
-/* ---- Files -------------------------------------------------------------- */
-
-static bool send_to_file(struct trace_sink *sink, const void *data,
-                         size_t bytes)
-{
-    struct file *file = (struct file *)sink;
-    const char *from = data;
-    while (bytes > 0) {
-        ssize_t written = system_write(file->fd, from, bytes);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0) {
-            file->error = written < 0 ? errno : EIO;
-            return false;
-        }
-        from += written;
-        bytes -= (size_t)written;
-    }
-    return true;
-}
-
-/* 0 or why not.  Works in a handler. */
-static int open_file(struct file *file, const char *path)
-{
-    int fd =
-        system_openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    *file = (struct file){.sink = {send_to_file}, .fd = fd};
-    if (fd < 0)
-        return errno;
-    /* A process that this one has started would trace into the same file. */
-    int err = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0
-              : errno == EWOULDBLOCK            ? EBUSY
-                                                : 0;
-    if (err == 0 && system_ftruncate(fd, 0) != 0 && errno != EINVAL)
-        err = errno;
-    if (err != 0)
-        system_close(fd);
-    return err;
-}
-
-static void close_file(struct file *file)
-{
-    system_close(file->fd);
-    file->fd = -1;
-}
-
 /* ---- Writing; with `writing` -------------------------------------------- */
 
 /* What was recorded in the last so many nanoseconds. */
-static void write_snapshot(struct file *file, uint64_t last_ns,
+static void write_snapshot(struct trace_sink *sink, uint64_t last_ns,
                            const char *reason)
 {
     struct trace_reader *reader = &run.snapshot;
     uint64_t since = trace_ticks_ago(last_ns);
-    trace_reader_init(reader, &file->sink,
-                      since > run.begun ? since : run.begun);
+    trace_reader_init(reader, sink, since > run.begun ? since : run.begun);
     reader->is_last = true;
-    trace_write_header(reader);
+    if (sink != run.client) /* which has one already */
+        trace_write_header(reader);
     if (reason)
         trace_write_text(reader, TRACE_REASON, reason);
     trace_write_events(reader);
@@ -155,18 +106,18 @@ static void write_snapshot(struct file *file, uint64_t last_ns,
 static void write_file(const char *reason)
 {
     static char path[PATH_BYTES + 4];
-    struct file other, *file = &run.file;
+    struct trace_file other, *file = &run.file;
     if (run.file.fd < 0 || run.files >= FILES_MAX)
         return;
     if (++run.files > 1) {
         file = &other;
         format_text(path, sizeof path, "%s.%u", run.path, run.files);
-        if (open_file(file, path) != 0)
+        if (trace_file_open(file, path) != 0)
             return;
     }
-    write_snapshot(file, run.last_ns, reason);
+    write_snapshot(&file->sink, run.last_ns, reason);
     if (file == &other)
-        close_file(file);
+        trace_file_close(file);
     run.written_ns = clock_now_ns();
 }
 
@@ -181,11 +132,21 @@ static void end_stream(const char *reason)
     trace_write_block(&run.stream, TRACE_END, NULL, 0);
 }
 
+/* Once. */
+static void write_to_client(const char *reason)
+{
+    if (run.client)
+        write_snapshot(run.client, run.last_ns, reason);
+    run.client = NULL;
+}
+
 static void write_out(const char *reason)
 {
     if (mode_now() == KEEPS)
         write_file(reason);
-    else if (mode_now() == STREAMS)
+    else if (mode_now() == LENDS)
+        write_to_client(reason);
+    else if (mode_now() == STREAMS || mode_now() == SERVES)
         end_stream(reason);
 }
 
@@ -266,7 +227,7 @@ unsigned trace_os_threads(void)
 
 void trace_trigger(const char *reason)
 {
-    if (mode_now() != KEEPS)
+    if (mode_now() != KEEPS && mode_now() != LENDS)
         return;
     /* Release: pairs with write_if_triggered. */
     atomic_store_explicit(&run.reason, reason, memory_order_release);
@@ -385,19 +346,19 @@ static int start(const vthread_trace_attr_t *attr)
 {
     if (mode_now() != OFF)
         return EBUSY;
-    run.file = (struct file){.fd = -1};
+    run.file = (struct trace_file){.fd = -1};
     run.path[0] = '\0';
     if (attr->path) {
         if (strlen(attr->path) >= sizeof run.path)
             return ENAMETOOLONG;
         strcpy(run.path, attr->path);
-        int err = open_file(&run.file, attr->path);
+        int err = trace_file_open(&run.file, attr->path);
         if (err != 0)
             return err;
     }
     int err = start_with(attr);
     if (err != 0 && run.file.fd >= 0)
-        close_file(&run.file);
+        trace_file_close(&run.file);
     return err;
 }
 
@@ -431,14 +392,14 @@ static bool complete_file(enum mode mode)
         return is_good;
     if (mode == KEEPS && run.files == 0)
         unlink(run.path);
-    close_file(&run.file);
+    trace_file_close(&run.file);
     return is_good;
 }
 
 static int stop(void)
 {
     enum mode mode = mode_now();
-    if (mode == OFF || mode == SERVES)
+    if (mode == OFF || mode == SERVES || mode == LENDS)
         return ESRCH;
     trace_stop();
     if (run.listens)
@@ -461,33 +422,67 @@ int vthread_trace_stop(void)
 
 /* ---- Clients ------------------------------------------------------------ */
 
-int trace_serve_begin(struct trace_sink *sink)
+static void begin_serving(struct trace_sink *sink, uint64_t last_ns)
+{
+    run.pid = getpid();
+    run.begun = trace_ticks();
+    run.last_ns = last_ns;
+    run.file = (struct trace_file){.fd = -1};
+    run.client = last_ns > 0 ? sink : NULL;
+    run.listens = last_ns > 0 && pin_listen();
+    atomic_store_explicit(&run.reason, NULL, memory_order_relaxed);
+    arrange_end();
+    /* Who gets the first bytes may rely on it: a handler waits for this. */
+    os_lock_acquire(&run.writing);
+    set_mode(last_ns > 0 ? LENDS : SERVES);
+    if (last_ns > 0) {
+        trace_reader_init(&run.snapshot, sink, 0);
+        trace_write_header(&run.snapshot);
+    } else {
+        begin_stream(sink);
+    }
+    os_lock_release(&run.writing);
+}
+
+int trace_serve_begin(struct trace_sink *sink, uint64_t last_ns)
 {
     os_lock_acquire(&run.control);
-    int err = mode_now() != OFF ? EBUSY
-                                : trace_begin(places_of(MEMORY_DEFAULT));
-    if (err == 0) {
-        run.pid = getpid();
-        run.begun = trace_ticks();
-        run.file = (struct file){.fd = -1};
-        begin_stream(sink);
-        set_mode(SERVES);
-    }
+    int err =
+        mode_now() != OFF ? EBUSY : trace_begin(places_of(MEMORY_DEFAULT));
+    if (err == 0)
+        begin_serving(sink, last_ns);
     os_lock_release(&run.control);
     return err;
 }
 
+/* 0: something has happened. */
+static uint64_t look_for_reason(uint64_t interval_ns)
+{
+    trace_queues(interval_ns == 0);
+    os_lock_acquire(&run.writing);
+    bool has_all = !run.client;
+    os_lock_release(&run.writing);
+    /* Acquire: pairs with trace_trigger. */
+    return has_all || atomic_load_explicit(&run.reason, memory_order_acquire)
+               ? 0
+               : INTERVAL_MAX_NS;
+}
+
 uint64_t trace_serve_go_on(uint64_t interval_ns)
 {
-    return write_stream(interval_ns);
+    return mode_now() == LENDS ? look_for_reason(interval_ns)
+                               : write_stream(interval_ns);
 }
 
 void trace_serve_end(void)
 {
     os_lock_acquire(&run.control);
+    trace_queues(true);
     trace_stop();
+    if (run.listens)
+        pin_listen_no_more();
     os_lock_acquire(&run.writing);
-    end_stream(NULL);
+    write_out(atomic_load_explicit(&run.reason, memory_order_acquire));
     set_mode(OFF);
     os_lock_release(&run.writing);
     os_lock_release(&run.control);
@@ -497,19 +492,19 @@ void trace_serve_end(void)
 
 int vthread_trace_write(const char *path, uint64_t last_ns)
 {
-    struct file file;
+    struct trace_file file;
     if (!path)
         return EINVAL;
     if (mode_now() == OFF)
         return ESRCH;
-    int err = open_file(&file, path);
+    int err = trace_file_open(&file, path);
     if (err != 0)
         return err;
     os_lock_acquire(&run.writing);
-    write_snapshot(&file, last_ns, NULL);
+    write_snapshot(&file.sink, last_ns, NULL);
     err = run.snapshot.has_failed ? file.error : 0;
     os_lock_release(&run.writing);
-    close_file(&file);
+    trace_file_close(&file);
     return err;
 }
 

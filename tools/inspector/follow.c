@@ -73,6 +73,8 @@ static int take_into(struct connection *connection, const char *path,
                      unsigned long for_ms)
 {
     FILE *file = fopen(path, "we");
+    if (file)
+        setvbuf(file, NULL, _IONBF, 0); /* it comes in large pieces */
     bool is_good = file && take_all(connection->fd, file, for_ms);
     if (file && fclose(file) != 0)
         is_good = false;
@@ -82,8 +84,10 @@ static int take_into(struct connection *connection, const char *path,
     return STATUS_FAILED;
 }
 
-int follow(pid_t pid, const char *path, unsigned long for_ms)
+int follow(pid_t pid, const char *path, unsigned long for_ms,
+           unsigned long last_ms)
 {
+    char command[32] = "trace";
     struct connection connection;
     if (!connection_open(&connection, pid)) {
         complain("process %d has no control socket: start it with "
@@ -92,7 +96,9 @@ int follow(pid_t pid, const char *path, unsigned long for_ms)
         return STATUS_TARGET;
     }
     heed_signals();
-    int status = connection_ask(&connection, "trace");
+    if (last_ms > 0)
+        snprintf(command, sizeof command, "trace %lu", last_ms);
+    int status = connection_ask(&connection, command);
     if (status == STATUS_FINE)
         status = take_into(&connection, path, for_ms);
     connection_close(&connection);

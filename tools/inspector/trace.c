@@ -37,7 +37,7 @@ static void print_help(void)
     printf(
         "usage: vthread trace [-o FILE] [--last TIME] [--memory KB]\n"
         "                     [--] PROGRAM [ARGUMENT...]\n"
-        "       vthread trace [-o FILE] [--for TIME] PID\n"
+        "       vthread trace [-o FILE] [--last TIME] [--for TIME] PID\n"
         "       vthread trace [-o FILE] RECORDING\n\n"
         "Records what the threads of a program do, and writes it for "
         "Perfetto\n"
@@ -231,7 +231,8 @@ static int trace_process(const char *pid, const struct options *options)
         status = name_recording(options, recording, sizeof recording);
     if (status != STATUS_FINE)
         return status;
-    status = follow(target.pid, recording, options->for_ms);
+    status = follow(target.pid, recording, options->for_ms,
+                        options->last_ms);
     if (status == STATUS_FINE)
         status = convert(recording, options->output);
     unlink(recording);
