@@ -38,4 +38,67 @@ for file in .libs/libvthread.so libvthread.a; do
     claim "$file has the probes of the page, with as many arguments" \
         diff "$work/listed" "$work/found"
 done
+
+# ---- They are passed -----------------------------------------------------
+
+cat >"$work/all.c" <<'SOURCE'
+#include <vthread.h>
+static void *blocks(void *arg) { return arg; }
+static void *yields(void *arg)
+{
+    while (!*(volatile int *)arg)
+        vthread_yield();
+    return arg;
+}
+static void *does_all(void *arg)
+{
+    vthread_pin();
+    vthread_sleep(VTHREAD_US);
+    vthread_unpin();
+    vthread_block(blocks, arg, NULL);
+    return arg;
+}
+int main(void)
+{
+    static int is_over;
+    vthread_scheduler_attr_t attr = {.parallelism = 2};
+    vthread_scheduler_stats_t stats = {.steals = 0};
+    vthread_scheduler_t *s;
+    vthread_t threads[9];
+    if (vthread_scheduler_create(&s, &attr) != 0)
+        return 1;
+    for (int i = 0; i < 9; i++)
+        vthread_create(&threads[i], &(vthread_attr_t){.scheduler = s},
+                       i > 0 ? yields : does_all, &is_over);
+    while (stats.steals == 0)
+        vthread_scheduler_stats(s, &stats);
+    is_over = 1;
+    for (int i = 0; i < 9; i++)
+        vthread_join(threads[i], NULL);
+    return 0;
+}
+SOURCE
+
+# gdb stops once at each, and has no more to stop at then.
+all_are_passed()
+{
+    {
+        printf '%s\n' 'set confirm off' 'set pagination off' 'break main' \
+            run 'delete'
+        awk '{ print "tbreak -probe-stap vthread:" $1 }' "$work/listed"
+        awk '{ print "continue" }' "$work/listed"
+        printf '%s\n' 'info breakpoints' kill
+    } >"$work/commands"
+    DEBUGINFOD_URLS='' timeout 120 gdb -q -nx -batch -x "$work/commands" \
+        "$work/all" >"$work/gdb" 2>&1
+    grep -q '^No breakpoints or watchpoints' "$work/gdb" ||
+        { tail -30 "$work/gdb"; return 1; }
+}
+
+if [ -n "${SANITIZE_CFLAGS:-}" ] || ! command -v gdb >/dev/null; then
+    echo "# no gdb here, or a sanitizer: nobody passed them"
+elif ${CC:-cc} -w -g -I"${page%/doc/*}/include" -o "$work/all" "$work/all.c" \
+    -L.libs -lvthread -Wl,-rpath,"$PWD/.libs"; then
+    claim "a program passes each of them" all_are_passed
+fi
 end_claims

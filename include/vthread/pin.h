@@ -31,8 +31,9 @@
  * Locks are tracked by libvthread-pin, which stands before the locks of libc:
  * linked in (pkg-config --libs vthread-pin), it sees the calls of what it is
  * linked with, preloaded those of all libraries.  It knows pthread_mutex_*,
- * pthread_rwlock_* and pthread_cond_*wait*, so std::mutex too; a virtual
- * thread that waits there for another one leaves its carrier to others.  Not
+ * pthread_rwlock_*, pthread_cond_*wait*, mtx_* and cnd_*wait, so std::mutex
+ * too; a virtual thread that waits there for another one leaves its carrier to
+ * others.  Not
  * seen are the locks inside libc, those of a static program that does not link
  * it, and linked in, what other libraries do: condition_variable::wait is
  * libstdc++'s.  Where no library tracks locks the reports say so.

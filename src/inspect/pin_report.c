@@ -171,6 +171,9 @@ static void sum_up(void)
                   "pthread locks were not tracked: link with pkg-config "
                   "--libs vthread-pin, or run with "
                   "LD_PRELOAD=libvthread-pin.so.0\n");
+    else
+        words_add(&words, "locks inside libc (of stdio, the allocator, the "
+                          "loader) are not seen\n");
     pin_report_lines(text);
 }
 

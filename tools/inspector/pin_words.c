@@ -169,12 +169,21 @@ static void print_site(FILE *out, const struct pin_data *data, unsigned rank,
 
 static void print_notes(FILE *out, const struct pin_data *data)
 {
-    for (size_t i = 0; i < data->process_count; i++)
-        if (data->processes[i].is_known && !data->processes[i].locks_tracked)
+    bool is_any_tracked = false;
+    for (size_t i = 0; i < data->process_count; i++) {
+        if (!data->processes[i].is_known)
+            continue;
+        if (data->processes[i].locks_tracked)
+            is_any_tracked = true;
+        else
             fprintf(out,
                     "Locks are NOT TRACKED in process %d: what it held is "
                     "not known.\n",
                     (int)data->processes[i].pid);
+    }
+    if (is_any_tracked && data->site_count > 0)
+        fprintf(out, "Locks inside libc (of stdio, the allocator, the loader) "
+                     "are not seen.\n");
     if (data->dropped > 0)
         fprintf(out,
                 "%" PRIu64 " more came too fast, and are not in this "
