@@ -76,8 +76,8 @@ enum waits_for waiting_what(const struct thread *t)
 
 void waiting_of_list(const struct waitlist *list, struct waiting *waiting)
 {
-    *waiting = (struct waiting){name_of(list), object_of(list),
-                                holder_of(list)};
+    *waiting =
+        (struct waiting){name_of(list), object_of(list), holder_of(list)};
 }
 
 /* Without the mark of who put it there. */

@@ -281,8 +281,8 @@ static void *receives_from_either(void *unused)
     uint64_t value;
     size_t which;
     for (int i = 0; i < 2; i++)
-        ck_assert_int_eq(
-            vthread_channel_create(&channels[i], sizeof value, 0), 0);
+        ck_assert_int_eq(vthread_channel_create(&channels[i], sizeof value, 0),
+                         0);
     ck_assert_int_eq(vthread_create(NULL, NULL, sends_to_either, channels), 0);
     vthread_select_case_t cases[2] = {
         {channels[0], VTHREAD_SELECT_RECEIVE, 0, &value},

@@ -24,6 +24,7 @@
 #include "embed/gc_library.h"
 #include "embed/leak_table.h"
 #include "embed/roots.h"
+#include "inspect/trace.h"
 #include "platform/collector.h"
 #include "platform/futex.h"
 #include "platform/memory.h"
@@ -112,6 +113,22 @@ static const struct collector boehm = {
     .sleep = gc_thread_sleep,
 };
 
+/* ---- The recorder ------------------------------------------------------- */
+
+static GC_on_collection_event_proc notify_formerly;
+
+/* With libgc's lock, and perhaps all stopped: what the recorder does takes
+ * none, and these two do not either. */
+static void GC_CALLBACK note_event(GC_EventType event)
+{
+    if (event == GC_EVENT_START && trace_is_on())
+        trace_note(TRACE_GC, 0);
+    else if (event == GC_EVENT_END && trace_is_on())
+        trace_note(TRACE_GC_END, GC_get_heap_size() - GC_get_free_bytes());
+    if (notify_formerly)
+        notify_formerly(event);
+}
+
 /* ---- Turning it on ------------------------------------------------------ */
 
 /* 0, or ENOTSUP with words. */
@@ -155,6 +172,8 @@ static int turn_on(void)
     thread_generation_first = GENERATION_FIRST;
     push_former_roots = GC_get_push_other_roots();
     GC_set_push_other_roots(push_roots);
+    notify_formerly = GC_get_on_collection_event();
+    GC_set_on_collection_event(note_event);
     gc_thread_start();
     collector = &boehm;
     return 0;

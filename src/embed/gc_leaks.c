@@ -99,8 +99,8 @@ static int keep_found(const struct leak_trace *trace)
     for (size_t i = 0; i < trace->found_count; i++) {
         uint64_t thread = trace->found[i];
         if (still_waits(thread))
-            leak_table.records[leak_table.count++] = (struct leak_record){
-                thread, leak_creator((uint32_t)thread)};
+            leak_table.records[leak_table.count++] =
+                (struct leak_record){thread, leak_creator((uint32_t)thread)};
     }
     leak_table_end();
     return 0;
@@ -177,8 +177,41 @@ static void describe(const struct leak_record *record, vthread_gc_leak_t *leak)
     thread_let_go(t, flags);
 }
 
+int gc_leaks_each(bool (*visit)(const vthread_gc_leak_t *leak, void *argument),
+                  void *argument, size_t *count)
+{
+    vthread_gc_leak_t leak;
+    if (!gc_is_on())
+        return EPERM;
+    os_lock_acquire(&lock);
+    int err = look();
+    for (size_t i = 0; err == 0 && i < leak_table.count; i++) {
+        describe(&leak_table.records[i], &leak);
+        if (!visit(&leak, argument))
+            break;
+    }
+    if (err == 0)
+        *count = leak_table.count;
+    os_lock_release(&lock);
+    return err;
+}
+
+struct array {
+    vthread_gc_leak_t *leaks;
+    size_t capacity, count;
+};
+
+static bool store(const vthread_gc_leak_t *leak, void *argument)
+{
+    struct array *array = argument;
+    if (array->count < array->capacity)
+        array->leaks[array->count++] = *leak;
+    return array->count < array->capacity;
+}
+
 int vthread_gc_leaks(vthread_gc_leak_t *leaks, size_t capacity, size_t *count)
 {
+    struct array array = {leaks, capacity, 0};
     if (!count || (capacity > 0 && !leaks))
         return EINVAL;
     if (!gc_is_on())
@@ -187,12 +220,5 @@ int vthread_gc_leaks(vthread_gc_leak_t *leaks, size_t capacity, size_t *count)
         return ENOMEM;
     /* Or it would hold handles that an earlier look has left there. */
     memset(leaks, 0, capacity * sizeof *leaks);
-    os_lock_acquire(&lock);
-    int err = look();
-    for (size_t i = 0; err == 0 && i < leak_table.count && i < capacity; i++)
-        describe(&leak_table.records[i], &leaks[i]);
-    if (err == 0)
-        *count = leak_table.count;
-    os_lock_release(&lock);
-    return err;
+    return gc_leaks_each(store, &array, count);
 }

@@ -23,8 +23,11 @@
 #pragma weak GC_base
 #pragma weak GC_do_blocking
 #pragma weak GC_free
+#pragma weak GC_get_free_bytes
+#pragma weak GC_get_heap_size
 #pragma weak GC_get_kind_and_size
 #pragma weak GC_get_my_stackbottom
+#pragma weak GC_get_on_collection_event
 #pragma weak GC_get_push_other_roots
 #pragma weak GC_get_stack_base
 #pragma weak GC_get_suspend_signal
@@ -44,6 +47,7 @@
 #pragma weak GC_set_finalize_on_demand
 #pragma weak GC_set_finalizer_notifier
 #pragma weak GC_set_handle_fork
+#pragma weak GC_set_on_collection_event
 #pragma weak GC_set_push_other_roots
 #pragma weak GC_set_stackbottom
 #pragma weak GC_should_invoke_finalizers

@@ -6,6 +6,7 @@
 
 #include <vthread/gc.h>
 
+#include "embed/gc.h"
 #include "platform/panic.h"
 
 int vthread_gc_enable(void)
@@ -19,6 +20,15 @@ int vthread_gc_leaks(vthread_gc_leak_t *leaks, size_t capacity, size_t *count)
 {
     (void)leaks;
     (void)capacity;
+    (void)count;
+    return EPERM;
+}
+
+int gc_leaks_each(bool (*visit)(const vthread_gc_leak_t *leak, void *argument),
+                  void *argument, size_t *count)
+{
+    (void)visit;
+    (void)argument;
     (void)count;
     return EPERM;
 }

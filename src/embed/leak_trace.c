@@ -176,9 +176,10 @@ static void look_for_address(struct leak_trace *t, uintptr_t word)
 }
 
 /* No sanitizer has a say in what is read here. */
-__attribute__((no_sanitize("address"))) static void
-scan(struct leak_trace *t, const void *low, const void *high,
-     bool handles_only)
+__attribute__((no_sanitize("address"))) static void scan(struct leak_trace *t,
+                                                         const void *low,
+                                                         const void *high,
+                                                         bool handles_only)
 {
     const uintptr_t *word = low;
     for (; word + 1 <= (const uintptr_t *)high && t->error == 0; word++) {
@@ -248,8 +249,7 @@ static void scan_item(struct leak_trace *t, const struct item *item)
 {
     const char *start = (const char *)item->start;
     if (item->bytes >> 3 != 0) {
-        scan(t, start, start + (item->bytes & ~(uintptr_t)7),
-             item->bytes & 1);
+        scan(t, start, start + (item->bytes & ~(uintptr_t)7), item->bytes & 1);
     } else if (thread_containing(t, start)) {
         struct stack_visitor visitor = {{.range = visit_stack}, t};
         roots_of_thread(&visitor.roots, (const struct thread *)start);

@@ -214,10 +214,9 @@ static void search(struct process_memory_visitor *v, int memory_fd,
     if (m->end - m->start > SEARCHED_MAX || sanitizer_is_valgrind)
         return;
     while (at < m->end) {
-        size_t size =
-            v->is_foreign((const void *)at)
-                ? 0
-                : malloc_bytes_at(memory_fd, at, m->end);
+        size_t size = v->is_foreign((const void *)at)
+                          ? 0
+                          : malloc_bytes_at(memory_fd, at, m->end);
         if (size > 0)
             v->range(v, (const void *)at, (const void *)(at + size));
         at += size > 0 ? (size + page_bytes - 1) & ~(page_bytes - 1)

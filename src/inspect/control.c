@@ -53,6 +53,7 @@ static const struct command {
     control_serve_fn *serve;
 } commands[] = {
     {"census", control_serve_census},
+    {"leaks", control_serve_leaks},
     {"pin", control_serve_pin},
     {"stats", control_serve_stats},
     {"threads", control_serve_threads},

@@ -62,6 +62,16 @@ unsigned control_os_threads(void);
 control_serve_fn control_serve_stats, control_serve_census,
     control_serve_threads;
 
+/* For others that answer in records: sends them and frees their memory; 0 or
+ * ENOMEM.  An entry function, in the words of entry.h. */
+struct records;
+int control_send_records(struct control_client *client,
+                         struct records *records);
+void control_add_entry(struct records *records, void *(*fn)(void *));
+
+/* control_leaks.c */
+control_serve_fn control_serve_leaks;
+
 /* pin_stream.c */
 control_serve_fn control_serve_pin;
 

@@ -16,6 +16,9 @@
  *                           and each carrier
  *     census                one line for each entry function
  *     threads [COUNT]       one line for each thread, COUNT at most
+ *     leaks [COUNT]         with the Boehm collector: looks for threads that
+ *                           nothing can ever wake; how many there are, and one
+ *                           line for each, COUNT at most
  *     pin                   not in lines: see pin_format.h
  *
  *     trace [MS]            what threads do from now on, until the client

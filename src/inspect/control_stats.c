@@ -36,7 +36,8 @@
 #define ENTRY_BYTES 128
 #define THREADS_DEFAULT 1000
 
-static int send_records(struct control_client *client, struct records *records)
+int control_send_records(struct control_client *client,
+                         struct records *records)
 {
     record_begin(records, "end");
     record_end(records);
@@ -55,7 +56,7 @@ NO_SANITIZE_THREAD static entry_fn fn_of(const struct thread *t)
     return ((const volatile struct thread *)t)->fn;
 }
 
-static void add_entry(struct records *records, entry_fn fn)
+void control_add_entry(struct records *records, entry_fn fn)
 {
     char text[ENTRY_BYTES] = "";
     if (fn)
@@ -73,7 +74,7 @@ static void add_identity(struct records *records, const struct thread *t)
         name[0] = '\0';
     record_number(records, "thread", handle);
     record_text(records, "name", name);
-    add_entry(records, fn_of(t));
+    control_add_entry(records, fn_of(t));
 }
 
 static const char *home_of(const struct continuation_glance *glance)
@@ -115,7 +116,7 @@ int control_serve_threads(struct control_client *client, const char *arguments)
         add_thread(&records, t, word);
         t = thread_in_use_from(thread_number(t) + 1, &word);
     }
-    return send_records(client, &records);
+    return control_send_records(client, &records);
 }
 
 /* ---- The process -------------------------------------------------------- */
@@ -282,7 +283,7 @@ int control_serve_stats(struct control_client *client, const char *arguments)
     }
     add_schedulers(&records);
     scheduler_release_all();
-    return send_records(client, &records);
+    return control_send_records(client, &records);
 }
 
 /* ---- Entry functions ---------------------------------------------------- */
@@ -292,7 +293,7 @@ static void add_census(const vthread_census_entry_t *entry, void *arg)
 {
     struct records *records = arg;
     record_begin(records, "function");
-    add_entry(records, entry->fn);
+    control_add_entry(records, entry->fn);
     record_number(records, "threads", entry->threads);
     record_number(records, "ended", entry->ended);
     record_number(records, "homes_none", entry->homes_none);
@@ -317,7 +318,7 @@ int control_serve_census(struct control_client *client, const char *arguments)
     (void)arguments;
     int err = vthread_census(add_census, &records);
     if (err == 0)
-        return send_records(client, &records);
+        return control_send_records(client, &records);
     memory_free(records.bytes);
     return err;
 }
