@@ -172,8 +172,8 @@ static enum run_status occupy(struct continuation *c,
     return RUN_RETURNED;
 }
 
-enum run_status mount_enter(struct continuation *c,
-                            struct stack_waiter *waiter)
+static enum run_status claim_and_clear(struct continuation *c,
+                                       struct stack_waiter *waiter)
 {
     if (unlikely(!c->home) && !find_home(c))
         return RUN_NO_MEMORY;
@@ -194,6 +194,18 @@ enum run_status mount_enter(struct continuation *c,
         c->link = c;
     }
     return RUN_RETURNED;
+}
+
+enum run_status mount_enter(struct continuation *c,
+                            struct stack_waiter *waiter)
+{
+    if (likely(!watch_any()))
+        return claim_and_clear(c, waiter);
+    watch_claiming();
+    enum run_status status = claim_and_clear(c, waiter);
+    if (status != RUN_RETURNED)
+        watch_settled();
+    return status;
 }
 
 /* ---- After a switch ------------------------------------------------------ */
@@ -226,7 +238,7 @@ static void settle_done(struct continuation *c)
     run_stack_give_back(home);
 }
 
-bool mount_settle(struct continuation *c)
+static bool settle(struct continuation *c)
 {
     if (c->state == CONTINUATION_DONE) {
         settle_done(c);
@@ -259,6 +271,14 @@ mount_yield_handling(struct continuation *c, uintptr_t value)
     /* Asked anew: it may be another OS thread's. */
     exceptions_put(mount_point_self()->exceptions, &handled);
     return value;
+}
+
+bool mount_settle(struct continuation *c)
+{
+    bool is_settled = settle(c);
+    if (watch_any())
+        watch_settled();
+    return is_settled;
 }
 
 _Noreturn void continuation_end(struct continuation *c, uintptr_t value)

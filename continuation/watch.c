@@ -70,3 +70,21 @@ __attribute__((cold)) void watch_arrived(struct continuation *c)
             watcher->arrived(c);
     }
 }
+
+__attribute__((cold)) void watch_claiming(void)
+{
+    for (unsigned kind = 0; kind < WATCH_KINDS; kind++) {
+        const struct watcher *watcher = watcher_of(kind);
+        if (watcher && watcher->claiming)
+            watcher->claiming();
+    }
+}
+
+__attribute__((cold)) void watch_settled(void)
+{
+    for (unsigned kind = WATCH_KINDS; kind-- > 0;) {
+        const struct watcher *watcher = watcher_of(kind);
+        if (watcher && watcher->settled)
+            watcher->settled();
+    }
+}

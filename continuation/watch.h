@@ -19,6 +19,7 @@ struct continuation;
 enum watch_kind {
     WATCH_TRACE,
     WATCH_GC,
+    WATCH_WORLD,
     WATCH_EMBED,
     WATCH_KINDS,
 };
@@ -40,12 +41,21 @@ enum watch_kind {
  *
  *   leaving    c yields or ends; the switch to what runs it is next
  *   arrived    c goes on, or begins
+ *
+ * And two around all that copies frames: what need not be claimed, and has
+ * nothing to be copied, is mounted and unmounted without them.
+ *
+ *   claiming   a home is about to be claimed, and frames may be copied
+ *   settled    the last that was claimed has been left, or could not be
+ *              claimed; nothing of it is touched any more
  */
 struct watcher {
     void (*mounting)(struct continuation *c);
     void (*unmounted)(struct continuation *c);
     void (*leaving)(struct continuation *c);
     void (*arrived)(struct continuation *c);
+    void (*claiming)(void);
+    void (*settled)(void);
 };
 
 /*
@@ -78,5 +88,7 @@ void watch_mounting(struct continuation *c);
 void watch_unmounted(struct continuation *c);
 void watch_leaving(struct continuation *c);
 void watch_arrived(struct continuation *c);
+void watch_claiming(void);
+void watch_settled(void);
 
 #endif

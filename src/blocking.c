@@ -32,6 +32,7 @@
 #include <vthread.h>
 
 #include "carrier/pool.h"
+#include "embed/world.h"
 #include "inspect/trace.h"
 #include "local.h"
 #include "platform/probe.h"
@@ -179,11 +180,13 @@ __attribute__((noinline)) static int begin_long(struct blocking *blocking,
     return 0;
 }
 
-int blocking_begin(struct blocking *blocking, enum blocking_kind kind,
-                   uint64_t deadline_ns)
+static inline int begin(struct blocking *blocking, enum blocking_kind kind,
+                        uint64_t deadline_ns)
 {
     struct thread *self = local_thread_self();
-    *blocking = (struct blocking){.self = self, .carrier = NULL};
+    blocking->self = self;
+    blocking->carrier = NULL;
+    blocking->was_handed_off = blocking->was_busy = false;
     if (unlikely(!self))
         return ENOMEM;
     struct continuation *inner = continuation_current();
@@ -206,6 +209,30 @@ int blocking_begin(struct blocking *blocking, enum blocking_kind kind,
     return begin_long(blocking, deadline_ns);
 }
 
+/* The world may be stopped meanwhile, and looked at: the frames from here on
+ * stay as they are. */
+__attribute__((noinline)) static void leave_world(struct blocking *blocking)
+{
+    registers_store(blocking->registers);
+    blocking->was_busy = world_leave(__builtin_frame_address(0));
+}
+
+int blocking_begin(struct blocking *blocking, enum blocking_kind kind,
+                   uint64_t deadline_ns)
+{
+    int err = begin(blocking, kind, deadline_ns);
+    if (unlikely(world_is_on) && err == 0)
+        leave_world(blocking);
+    return err;
+}
+
+__attribute__((noinline)) static void come_back_to_world(void)
+{
+    int saved = errno;
+    world_come_back();
+    errno = saved;
+}
+
 /* It was handed off. */
 __attribute__((noinline)) static void come_back(struct blocking *blocking)
 {
@@ -217,6 +244,8 @@ __attribute__((noinline)) static void come_back(struct blocking *blocking)
 
 void blocking_end(struct blocking *blocking)
 {
+    if (unlikely(blocking->was_busy))
+        come_back_to_world();
     bool was_handed_off = blocking->carrier
                           && carrier_call_leave(blocking->carrier);
     unpin(blocking);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "platform/registers.h"
 #include "thread.h"
 
 enum blocking_kind {
@@ -23,6 +24,8 @@ struct blocking {
     struct carrier *carrier; /* NULL: on a platform thread */
     bool was_handed_off;     /* set by blocking_end: others took over, at
                                 once or because it lasted */
+    bool was_busy;           /* see world.h; then its registers */
+    uintptr_t registers[REGISTERS_PRESERVED];
 };
 
 /*

@@ -36,11 +36,17 @@
 #ifndef VTHREAD_EMBED_H
 #define VTHREAD_EMBED_H
 
+#include <stddef.h>
+
 #include <vthread.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* The machine has a collector of its own, and will call vthread_world_stop.
+ * Costs some 20 ns at each mount. */
+#define VTHREAD_EMBED_WORLD 1u
 
 /*
  * What the machine wants to be told, and how it wants things done.  Zero is
@@ -65,14 +71,15 @@ typedef struct vthread_embedder {
     void (*carrier_started)(void);
     void (*carrier_stopped)(void);
     /* vthread_world_stop has stopped all threads, and vthread_world_start is
-     * about to let them go on.  On the OS thread that called these. */
+     * about to let them go on: by the thread that called these. */
     void (*world_stopped)(void);
     void (*world_starting)(void);
     /* How long a thread may run while others wait and no carrier is free,
      * before vthread_safepoint yields; 0: as long as it likes.  At least a
      * millisecond; the monitor looks every 10 ms at worst. */
     uint64_t time_slice_ns;
-    uint64_t reserved[6]; /* 0 */
+    unsigned flags;       /* VTHREAD_EMBED_WORLD */
+    unsigned reserved[5]; /* 0 */
 } vthread_embedder_t;
 
 /*
@@ -142,6 +149,43 @@ static inline void vthread_safepoint(void)
             0))
         vthread_safepoint_reached();
 }
+
+/* ---- Collectors --------------------------------------------------------- */
+
+/*
+ * Stops all virtual threads: those that run come to a safepoint, or park, or
+ * end; those in foreign calls (vthread_call, vthread_block, and the like) go on
+ * with these, and wait when they come back.  Needs VTHREAD_EMBED_WORLD.  Until
+ * vthread_world_start the caller, a virtual or a platform thread, may not call
+ * what waits; it is pinned.  Platform threads are not stopped.
+ *
+ * Returns  0; ENOTSUP without that flag; EDEADLK if the caller has stopped it
+ *          already; EAGAIN if it is pinned too often; ENOMEM.
+ * Blocks   the OS thread, until all have stopped; while another thread has
+ *          stopped the world the caller counts as stopped.
+ * Orders   all that the threads did before happens before the return.
+ */
+VTHREAD_API int vthread_world_stop(void);
+
+/* Lets them go on.  Returns 0, or EPERM if the caller has not stopped it. */
+VTHREAD_API int vthread_world_start(void);
+
+/* Memory that may hold references: [low, high), of the thread with that handle
+ * and user pointer; 0 and NULL where it is nobody's or not known whose. */
+typedef void vthread_roots_fn(void *arg, vthread_t thread, void *user,
+                              const void *low, const void *high);
+
+/*
+ * Calls fn for each range of memory in which virtual threads and continuations
+ * hold what they work with: frames with the registers saved in them, wherever
+ * they are at the moment, and what the library keeps in their objects.  Frames
+ * may lie elsewhere than at the address at which they run: they can be read,
+ * and changed word by word.  Not among them are what the machine keeps
+ * elsewhere, values of keys, and what is in channels; nor platform threads.
+ *
+ * Returns  0; EINVAL without fn; EPERM if the caller has not stopped the world.
+ */
+VTHREAD_API int vthread_world_roots(vthread_roots_fn *fn, void *arg);
 
 #ifdef __cplusplus
 }

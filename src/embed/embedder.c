@@ -6,7 +6,7 @@
  * that embed nothing are no larger for it.  It is the thread's own, but before
  * the first mount, when it is the creator's.
  *
- * Not here: time slices and stopping the world (safepoint.c), stacks
+ * Not here: time slices (safepoint.c), stopping the world (world.c), stacks
  * (stack.c).
  */
 #include "embed/embedder.h"
@@ -16,6 +16,8 @@
 
 #include "continuation/continuation.h"
 #include "continuation/watch.h"
+#include "embed/gc.h"
+#include "embed/world.h"
 #include "lifecycle.h"
 #include "local.h"
 #include "scheduler.h"
@@ -65,7 +67,8 @@ static bool is_valid(const vthread_embedder_t *e)
     for (size_t i = 0; i < sizeof e->reserved / sizeof *e->reserved; i++)
         if (e->reserved[i] != 0)
             return false;
-    return e->time_slice_ns == 0 || e->time_slice_ns >= VTHREAD_MS;
+    return !(e->flags & ~VTHREAD_EMBED_WORLD)
+           && (e->time_slice_ns == 0 || e->time_slice_ns >= VTHREAD_MS);
 }
 
 int vthread_embed(const vthread_embedder_t *e)
@@ -74,10 +77,14 @@ int vthread_embed(const vthread_embedder_t *e)
         return EINVAL;
     if (embedder || scheduler_has_engine())
         return EBUSY;
+    if (e->flags & VTHREAD_EMBED_WORLD && gc_is_on())
+        return ENOTSUP;
     copy = *e;
     embedder = &copy;
     if (copy.mounting || copy.unmounted || copy.ended)
         watch_begin(WATCH_EMBED, &watcher);
+    if (copy.flags & VTHREAD_EMBED_WORLD)
+        world_start();
     return 0;
 }
 

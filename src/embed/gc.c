@@ -24,6 +24,7 @@
 #include "embed/gc_library.h"
 #include "embed/leak_table.h"
 #include "embed/roots.h"
+#include "embed/world.h"
 #include "inspect/trace.h"
 #include "platform/collector.h"
 #include "platform/futex.h"
@@ -184,7 +185,10 @@ int vthread_gc_enable(void)
     if (!thread_self())
         return ENOMEM;
     os_lock_acquire(&lock);
-    int err = is_on ? 0 : scheduler_has_engine() ? EBUSY : check_library();
+    int err = is_on ? 0
+              : scheduler_has_engine() ? EBUSY
+              : world_is_on ? ENOTSUP
+                            : check_library();
     if (err == 0 && !is_on) {
         err = turn_on();
         is_on = err == 0;

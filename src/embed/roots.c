@@ -140,6 +140,16 @@ void roots_forked(struct roots_os_thread *own)
     lock = (struct os_lock){0}; /* whoever held it is gone */
 }
 
+void roots_hold(void)
+{
+    os_lock_acquire(&lock);
+}
+
+void roots_release(void)
+{
+    os_lock_release(&lock);
+}
+
 /* ---- While all is stopped ----------------------------------------------- */
 
 static struct run_stack *stopped_on(const struct roots_os_thread *record)

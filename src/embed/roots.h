@@ -75,6 +75,11 @@ void roots_leave(struct roots_os_thread *record);
 void roots_add(struct roots_link *link, const struct continuation *c);
 void roots_remove(struct roots_link *link);
 
+/* Between the two nobody comes or goes: for those who have not stopped what
+ * does. */
+void roots_hold(void);
+void roots_release(void);
+
 /* All is stopped: finds out who was stopped on which stack.  The end of
  * that. */
 void roots_begin(void);

@@ -17,6 +17,7 @@
 
 #include "carrier/pool.h"
 #include "embed/embedder.h"
+#include "embed/world.h"
 #include "local.h"
 #include "scheduler.h"
 
@@ -86,6 +87,8 @@ void vthread_safepoint_reached(void)
     struct local *here = local_self();
     if (!here->station)
         return;
+    if (unlikely(world_is_stopped()))
+        world_wait();
     take_back_stale(here->scheduler);
     if (take_back(here->station))
         vthread_yield();

@@ -1,0 +1,245 @@
+/*
+ * world_test.c - stopping all threads, and what is found in their frames.
+ */
+#include <errno.h>
+
+#include <vthread/embed.h>
+
+#include "tests/threads.h"
+
+static const vthread_embedder_t machine = {.flags = VTHREAD_EMBED_WORLD};
+
+/* ---- Who has what -------------------------------------------------------- */
+
+/* Words that nothing else holds: a thread keeps it in its frame.  Told apart
+ * by their lower half. */
+#define MARK UINT64_C(0x5eed0ddba11d0000)
+#define MARKS 4096
+
+static unsigned found[MARKS];
+
+static void look_for_marks(void *arg, vthread_t thread, void *user,
+                           const void *low, const void *high)
+{
+    (void)arg;
+    (void)thread;
+    (void)user;
+    for (const uint64_t *word = low; word < (const uint64_t *)high; word++)
+        if (*word - MARK < MARKS)
+            found[*word - MARK]++;
+}
+
+static void forget_marks(void)
+{
+    memset(found, 0, sizeof found);
+}
+
+/* Has the mark in its frame, and nowhere else, while it does that. */
+static __attribute__((noinline)) void hold(uint64_t number,
+                                           void (*act)(void))
+{
+    volatile uint64_t mark[2] = {MARK + number, 0};
+    act();
+    ck_assert_uint_eq(mark[0], MARK + number);
+}
+
+static void park(void)
+{
+    vthread_park();
+}
+
+static _Atomic int parking, running;
+static _Atomic bool is_over;
+
+static void *parks_with_mark(void *number)
+{
+    parking++;
+    hold((uintptr_t)number, park);
+    return NULL;
+}
+
+static void spin(void)
+{
+    running++;
+    while (!is_over)
+        vthread_safepoint();
+}
+
+static void *spins_with_mark(void *number)
+{
+    hold((uintptr_t)number, spin);
+    return NULL;
+}
+
+static void *stays_away(void *arg)
+{
+    running++;
+    while (!is_over)
+        sched_yield();
+    return arg;
+}
+
+static void call(void)
+{
+    ck_assert_int_eq(vthread_block(stays_away, NULL, NULL), 0);
+}
+
+static void *calls_with_mark(void *number)
+{
+    hold((uintptr_t)number, call);
+    return NULL;
+}
+
+static void ck_all_found(unsigned first, unsigned count)
+{
+    for (unsigned i = first; i < first + count; i++)
+        ck_assert_msg(found[i] > 0, "mark %u was not found", i);
+}
+
+static void until_at_least(const _Atomic int *count, int least)
+{
+    while (*count < least)
+        sched_yield();
+}
+
+enum { PARKED = 1000, CALLS = 3, SPINNERS = 2 };
+
+/* One of them at most is on a common home, or they would wait for each
+ * other's. */
+static vthread_attr_t stays_mounted(vthread_scheduler_t *s, bool is_common)
+{
+    return (vthread_attr_t){.scheduler = s,
+                            .flags = is_common ? 0 : VTHREAD_STACK_OWN};
+}
+
+START_TEST(what_threads_hold_is_found_wherever_their_frames_are)
+{
+    static vthread_t t[PARKED + CALLS + SPINNERS];
+    unsigned n = 0;
+    set_mode("VTHREAD_OWN_LIMIT", "100");
+    set_mode("VTHREAD_COMMON_HOMES", "4");
+    ck_assert_int_eq(vthread_embed(&machine), 0);
+    vthread_scheduler_t *s = scheduler_of(SPINNERS);
+    for (; n < PARKED; n++)
+        t[n] = start_on(s, parks_with_mark, pointer(n));
+    until_at_least(&parking, PARKED);
+    for (; n < PARKED + CALLS; n++)
+        t[n] = start_attr(stays_mounted(s, (int)n - PARKED == _i),
+                          calls_with_mark, pointer(n));
+    until_at_least(&running, CALLS);
+    /* They keep all the carriers there are. */
+    for (; n < PARKED + CALLS + SPINNERS; n++)
+        t[n] = start_attr(stays_mounted(s, (int)n - PARKED == _i),
+                          spins_with_mark, pointer(n));
+    until_at_least(&running, CALLS + SPINNERS);
+    for (int round = 0; round < 10; round++) {
+        forget_marks();
+        ck_assert_int_eq(vthread_world_stop(), 0);
+        ck_assert_int_eq(vthread_world_roots(look_for_marks, NULL), 0);
+        ck_assert_int_eq(vthread_world_start(), 0);
+        ck_all_found(0, n);
+    }
+    is_over = true;
+    for (unsigned i = 0; i < PARKED; i++)
+        vthread_unpark(t[i]);
+    for (unsigned i = 0; i < n; i++)
+        join(t[i]);
+    forget_marks();
+    ck_assert_int_eq(vthread_world_stop(), 0);
+    ck_assert_int_eq(vthread_world_roots(look_for_marks, NULL), 0);
+    ck_assert_int_eq(vthread_world_start(), 0);
+    for (unsigned i = 0; i < n; i++)
+        ck_assert_uint_eq(found[i], 0);
+    shut_down(s);
+}
+END_TEST
+
+/* ---- Nobody runs --------------------------------------------------------- */
+
+static _Atomic uint64_t steps;
+static _Atomic int stops;
+
+static void *steps_on(void *arg)
+{
+    uint64_t number = (uintptr_t)arg;
+    for (int i = 0; !is_over; i++) {
+        steps++;
+        if (i % 64 == 63)
+            vthread_yield();
+        else if ((uint64_t)i % 1000 == number)
+            vthread_sleep(1);
+        vthread_safepoint();
+    }
+    return NULL;
+}
+
+static void stop_once(void)
+{
+    ck_assert_int_eq(vthread_world_stop(), 0);
+    uint64_t before = steps;
+    for (int i = 0; i < 1000; i++)
+        cpu_relax();
+    ck_assert_uint_eq(steps, before);
+    forget_marks();
+    ck_assert_int_eq(vthread_world_roots(look_for_marks, NULL), 0);
+    ck_assert_uint_eq(steps, before);
+    stops++;
+    ck_assert_int_eq(vthread_world_start(), 0);
+}
+
+static void *stops_often(void *rounds)
+{
+    for (uintptr_t i = 0; i < (uintptr_t)rounds; i++) {
+        stop_once();
+        vthread_yield();
+    }
+    return NULL;
+}
+
+START_TEST(nobody_takes_a_step_while_it_is_stopped_whoever_stops_it)
+{
+    vthread_t t[20], stopper[3];
+    ck_assert_int_eq(vthread_embed(&machine), 0);
+    for (int i = 0; i < 20; i++)
+        t[i] = start(steps_on, (void *)(uintptr_t)i);
+    for (int i = 0; i < 3; i++)
+        stopper[i] = start(stops_often, (void *)(uintptr_t)50);
+    for (int i = 0; i < 50; i++)
+        stop_once();
+    for (int i = 0; i < 3; i++)
+        join(stopper[i]);
+    ck_assert_int_eq(stops, 200);
+    is_over = true;
+    for (int i = 0; i < 20; i++)
+        join(t[i]);
+}
+END_TEST
+
+/* ---- Wrong use ----------------------------------------------------------- */
+
+START_TEST(wrong_calls_are_errors_and_change_nothing)
+{
+    ck_assert_int_eq(vthread_world_stop(), ENOTSUP);
+    ck_assert_int_eq(vthread_embed(&machine), 0);
+    ck_assert_int_eq(vthread_world_start(), EPERM);
+    ck_assert_int_eq(vthread_world_roots(look_for_marks, NULL), EPERM);
+    ck_assert_int_eq(vthread_world_stop(), 0);
+    ck_assert_int_eq(vthread_world_stop(), EDEADLK);
+    ck_assert_int_eq(vthread_world_roots(NULL, NULL), EINVAL);
+    ck_assert_int_eq(vthread_world_start(), 0);
+    ck_assert_int_eq(vthread_world_start(), EPERM);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("world");
+    TCase *cases = new_case(suite, "world");
+    tcase_add_loop_test(cases,
+                        what_threads_hold_is_found_wherever_their_frames_are,
+                        0, CALLS + SPINNERS);
+    tcase_add_test(cases,
+                   nobody_takes_a_step_while_it_is_stopped_whoever_stops_it);
+    tcase_add_test(cases, wrong_calls_are_errors_and_change_nothing);
+    return run_suite(suite);
+}
