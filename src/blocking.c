@@ -180,8 +180,8 @@ __attribute__((noinline)) static int begin_long(struct blocking *blocking,
     return 0;
 }
 
-static inline int begin(struct blocking *blocking, enum blocking_kind kind,
-                        uint64_t deadline_ns)
+int blocking_enter(struct blocking *blocking, enum blocking_kind kind,
+                   uint64_t deadline_ns)
 {
     struct thread *self = local_thread_self();
     blocking->self = self;
@@ -209,21 +209,9 @@ static inline int begin(struct blocking *blocking, enum blocking_kind kind,
     return begin_long(blocking, deadline_ns);
 }
 
-/* The world may be stopped meanwhile, and looked at: the frames from here on
- * stay as they are. */
-__attribute__((noinline)) static void leave_world(struct blocking *blocking)
+__attribute__((noinline)) void blocking_leave_world(struct blocking *blocking)
 {
-    registers_store(blocking->registers);
     blocking->was_busy = world_leave(__builtin_frame_address(0));
-}
-
-int blocking_begin(struct blocking *blocking, enum blocking_kind kind,
-                   uint64_t deadline_ns)
-{
-    int err = begin(blocking, kind, deadline_ns);
-    if (unlikely(world_is_on) && err == 0)
-        leave_world(blocking);
-    return err;
 }
 
 __attribute__((noinline)) static void come_back_to_world(void)
@@ -256,6 +244,8 @@ void blocking_end(struct blocking *blocking)
 void blocking_abandon(struct thread *self)
 {
     struct carrier *carrier = local_self()->carrier;
+    if (unlikely(world_is_on))
+        world_come_back();
     while (carrier_calls(carrier) > 0)
         blocking_end(&(struct blocking){.self = self, .carrier = carrier});
 }

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "embed/world.h"
+#include "platform/atomics.h"
 #include "platform/registers.h"
 #include "thread.h"
 
@@ -43,13 +45,35 @@ struct blocking {
  * pinned too often, or there is no slot and the deadline is 0; ETIMEDOUT,
  * ECANCELED while waiting for a slot.
  */
-int blocking_begin(struct blocking *blocking, enum blocking_kind kind,
-                   uint64_t deadline_ns);
+static inline int blocking_begin(struct blocking *blocking,
+                                 enum blocking_kind kind,
+                                 uint64_t deadline_ns);
 
 /* Ends it.  Keeps errno. */
 void blocking_end(struct blocking *blocking);
 
 /* The calling thread leaves all calls that it is in: it ends there. */
 void blocking_abandon(struct thread *self);
+
+/* The two halves of blocking_begin: all but the second, and, if the world may
+ * be stopped, leaving it, its registers being stored already.  From the frames
+ * of the caller on all stays as it is, for the world may be looked at. */
+int blocking_enter(struct blocking *blocking, enum blocking_kind kind,
+                   uint64_t deadline_ns);
+void blocking_leave_world(struct blocking *blocking);
+
+/* Inline, for the registers of who makes the call are wanted, in a frame that
+ * stays. */
+__attribute__((always_inline)) static inline int
+blocking_begin(struct blocking *blocking, enum blocking_kind kind,
+               uint64_t deadline_ns)
+{
+    int err = blocking_enter(blocking, kind, deadline_ns);
+    if (unlikely(world_is_on) && err == 0) {
+        registers_store(blocking->registers);
+        blocking_leave_world(blocking);
+    }
+    return err;
+}
 
 #endif

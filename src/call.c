@@ -98,9 +98,11 @@ void call_frame_suspend(struct call_frame *frame)
 void call_frame_resume(struct call_frame *frame)
 {
     int saved = errno;
-    frame->is_open = blocking_begin(&frame->blocking, BLOCKING_SHORT,
+    frame->is_open = blocking_enter(&frame->blocking, BLOCKING_SHORT,
                                     VTHREAD_NEVER)
                      == 0;
+    if (unlikely(world_is_on) && frame->is_open)
+        blocking_leave_world(&frame->blocking); /* registers as before */
     if (frame->upcalls_ns)
         *frame->upcalls_ns += clock_now_ns();
     if (frame->interruptible)

@@ -56,6 +56,15 @@ void thread_free_extra(struct thread *t)
     memory_free(extra);
 }
 
+void *thread_user(const struct thread *t)
+{
+    os_lock_acquire(&names);
+    const struct thread_extra *extra = thread_extra(t);
+    void *user = extra ? extra->user : NULL;
+    os_lock_release(&names);
+    return user;
+}
+
 int vthread_setname(vthread_t thread, const char *name)
 {
     uint64_t word;

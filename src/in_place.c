@@ -25,14 +25,6 @@ static __attribute__((noinline)) long perform(long (*make)(void *arg),
     return result;
 }
 
-int in_place_begin(struct blocking *blocking, enum blocking_kind kind,
-                   uint64_t deadline_ns)
-{
-    int err = blocking_begin(blocking, kind, deadline_ns);
-    /* It is not its turn at once. */
-    return err == EAGAIN && deadline_ns == 0 ? ETIMEDOUT : err;
-}
-
 int in_place(enum blocking_kind kind, uint64_t deadline_ns,
              long (*make)(void *arg), void *arg, long *result)
 {

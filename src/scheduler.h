@@ -43,7 +43,6 @@ struct station {
     _Atomic uint64_t hogs, homes_held;  /* A */
     _Atomic uint32_t slice_tick;        /* A: see safepoint.c */
     _Atomic bool slice_is_over;         /* A */
-    _Atomic bool is_busy;               /* A, written by O: see world.c */
 };
 
 /* Those who wait for a slot: blocking.c. */

@@ -14,7 +14,6 @@
 #include "descriptor.h"
 #include "embed/embedder.h"
 #include "embed/safepoint.h"
-#include "embed/world.h"
 #include "inspect/pin_chain.h"
 #include "inspect/trace.h"
 #include "local.h"
@@ -159,8 +158,6 @@ static void carrier_enter(struct carrier *carrier)
     atomic_store_explicit(&station->os_thread, os_thread_number(),
                           memory_order_relaxed);
     open_station(s, station, number);
-    if (unlikely(world_is_on))
-        world_carrier_enter(station);
     if (embedder && embedder->carrier_started)
         embedder->carrier_started();
 }
@@ -186,8 +183,6 @@ static void carrier_leave(struct carrier *carrier)
     (void)carrier;
     if (embedder && embedder->carrier_stopped)
         embedder->carrier_stopped();
-    if (unlikely(world_is_on))
-        world_carrier_leave(local_self()->station);
     atomic_store_explicit(&local_self()->station->os_thread, 0,
                           memory_order_relaxed);
     leave_station(local_self()->scheduler, local_self()->station);

@@ -182,6 +182,9 @@ static inline struct thread_extra *thread_extra(const struct thread *t)
 /* Before the thread is freed. */
 void thread_free_extra(struct thread *t);
 
+/* Its pointer for the machine that embeds us, while it may be ending. */
+void *thread_user(const struct thread *t);
+
 /* Numbers used so far: every thread's number is below it, and above 0. */
 uint32_t thread_table_size(void);
 

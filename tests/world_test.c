@@ -34,13 +34,46 @@ static void forget_marks(void)
     memset(found, 0, sizeof found);
 }
 
-/* Has the mark in its frame, and nowhere else, while it does that. */
-static __attribute__((noinline)) void hold(uint64_t number,
-                                           void (*act)(void))
+static void find_marks(void)
+{
+    forget_marks();
+    ck_assert_int_eq(vthread_world_stop(), 0);
+    ck_assert_int_eq(vthread_world_roots(look_for_marks, NULL), 0);
+    ck_assert_int_eq(vthread_world_start(), 0);
+}
+
+#if defined __x86_64__
+#define PRESERVED "r15"
+#elif defined __aarch64__
+#define PRESERVED "x28"
+#else
+#define PRESERVED "s11"
+#endif
+
+static __attribute__((noinline)) void hold_in_frame(uint64_t number,
+                                                    void (*act)(void))
 {
     volatile uint64_t mark[2] = {MARK + number, 0};
     act();
     ck_assert_uint_eq(mark[0], MARK + number);
+}
+
+/* In one that calls preserve. */
+static __attribute__((noinline)) void hold_in_register(uint64_t number,
+                                                       void (*act)(void))
+{
+    volatile uint64_t same = number; /* the mark is not computed twice */
+    register uint64_t mark __asm__(PRESERVED) = MARK + number;
+    __asm__ volatile("" : "+r"(mark));
+    act();
+    __asm__ volatile("" : "+r"(mark));
+    ck_assert_uint_eq(mark - MARK, same);
+}
+
+/* Has the mark there, and nowhere else, while it does that. */
+static void hold(uint64_t number, void (*act)(void))
+{
+    (number % 2 ? hold_in_register : hold_in_frame)(number, act);
 }
 
 static void park(void)
@@ -71,8 +104,17 @@ static void *spins_with_mark(void *number)
     return NULL;
 }
 
+/* Leaves nothing of what earlier calls have left below. */
+static __attribute__((noinline)) void wipe_stack(void)
+{
+    volatile char bytes[2048];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = 0;
+}
+
 static void *stays_away(void *arg)
 {
+    wipe_stack();
     running++;
     while (!is_over)
         sched_yield();
@@ -102,7 +144,7 @@ static void until_at_least(const _Atomic int *count, int least)
         sched_yield();
 }
 
-enum { PARKED = 1000, CALLS = 3, SPINNERS = 2 };
+enum { PARKED = 1000, CALLS = 4, SPINNERS = 2 };
 
 /* One of them at most is on a common home, or they would wait for each
  * other's. */
@@ -133,10 +175,7 @@ START_TEST(what_threads_hold_is_found_wherever_their_frames_are)
                           spins_with_mark, pointer(n));
     until_at_least(&running, CALLS + SPINNERS);
     for (int round = 0; round < 10; round++) {
-        forget_marks();
-        ck_assert_int_eq(vthread_world_stop(), 0);
-        ck_assert_int_eq(vthread_world_roots(look_for_marks, NULL), 0);
-        ck_assert_int_eq(vthread_world_start(), 0);
+        find_marks();
         ck_all_found(0, n);
     }
     is_over = true;
@@ -144,13 +183,68 @@ START_TEST(what_threads_hold_is_found_wherever_their_frames_are)
         vthread_unpark(t[i]);
     for (unsigned i = 0; i < n; i++)
         join(t[i]);
-    forget_marks();
-    ck_assert_int_eq(vthread_world_stop(), 0);
-    ck_assert_int_eq(vthread_world_roots(look_for_marks, NULL), 0);
-    ck_assert_int_eq(vthread_world_start(), 0);
+    find_marks();
     for (unsigned i = 0; i < n; i++)
         ck_assert_uint_eq(found[i], 0);
     shut_down(s);
+}
+END_TEST
+
+/* ---- Platform threads ---------------------------------------------------- */
+
+static void bare_main(void *number)
+{
+    static void (*const acts[])(void) = {spin, call, park, find_marks};
+    hold((uintptr_t)number, acts[(uintptr_t)number / 2]);
+}
+
+static void *runs_bare(void *number)
+{
+    vthread_continuation_t *c;
+    ck_assert_int_eq(vthread_continuation_create(&c, NULL, bare_main, number),
+                     0);
+    parking++;
+    ck_assert_int_eq(vthread_continuation_run(c), 0);
+    ck_assert(vthread_continuation_is_done(c));
+    ck_assert_int_eq(vthread_continuation_destroy(c), 0);
+    return NULL;
+}
+
+static _Atomic vthread_t parkers[2];
+
+static void *runs_parking(void *number)
+{
+    parkers[(uintptr_t)number - 4] = vthread_self();
+    return runs_bare(number);
+}
+
+START_TEST(continuations_on_platform_threads_are_stopped_and_looked_at_too)
+{
+    pthread_t t[6];
+    ck_assert_int_eq(vthread_embed(&machine), 0);
+    for (unsigned i = 0; i < 4; i++)
+        t[i] = start_platform(runs_bare, pointer(i));
+    for (unsigned i = 4; i < 6; i++)
+        t[i] = start_platform(runs_parking, pointer(i));
+    until_at_least(&running, 4);
+    until_at_least(&parking, 6);
+    for (unsigned i = 0; i < 2; i++)
+        until_waiting(parkers[i]);
+    for (unsigned i = 6; i < 8; i++) { /* these stop it themselves */
+        runs_bare(pointer(i));
+        ck_all_found(0, 6);
+        ck_all_found(i, 1);
+    }
+    find_marks();
+    ck_all_found(0, 6);
+    is_over = true;
+    for (unsigned i = 0; i < 2; i++)
+        vthread_unpark(parkers[i]);
+    for (unsigned i = 0; i < 6; i++)
+        join_platform(t[i]);
+    find_marks();
+    for (unsigned i = 0; i < 8; i++)
+        ck_assert_uint_eq(found[i], 0);
 }
 END_TEST
 
@@ -238,6 +332,8 @@ int main(void)
     tcase_add_loop_test(cases,
                         what_threads_hold_is_found_wherever_their_frames_are,
                         0, CALLS + SPINNERS);
+    tcase_add_test(
+        cases, continuations_on_platform_threads_are_stopped_and_looked_at_too);
     tcase_add_test(cases,
                    nobody_takes_a_step_while_it_is_stopped_whoever_stops_it);
     tcase_add_test(cases, wrong_calls_are_errors_and_change_nothing);

@@ -153,11 +153,13 @@ static inline void vthread_safepoint(void)
 /* ---- Collectors --------------------------------------------------------- */
 
 /*
- * Stops all virtual threads: those that run come to a safepoint, or park, or
- * end; those in foreign calls (vthread_call, vthread_block, and the like) go on
- * with these, and wait when they come back.  Needs VTHREAD_EMBED_WORLD.  Until
+ * Stops all virtual threads, and all continuations (vthread/continuation.h) on
+ * whatever OS thread: those that run come to a safepoint, or park, or end;
+ * those in foreign calls (vthread_call, vthread_block, and the like) go on with
+ * these, and wait when they come back.  Needs VTHREAD_EMBED_WORLD.  Until
  * vthread_world_start the caller, a virtual or a platform thread, may not call
- * what waits; it is pinned.  Platform threads are not stopped.
+ * what waits; it is pinned.  What platform threads do outside of continuations
+ * is not stopped.
  *
  * Returns  0; ENOTSUP without that flag; EDEADLK if the caller has stopped it
  *          already; EAGAIN if it is pinned too often; ENOMEM.
@@ -179,9 +181,12 @@ typedef void vthread_roots_fn(void *arg, vthread_t thread, void *user,
  * Calls fn for each range of memory in which virtual threads and continuations
  * hold what they work with: frames with the registers saved in them, wherever
  * they are at the moment, and what the library keeps in their objects.  Frames
- * may lie elsewhere than at the address at which they run: they can be read,
- * and changed word by word.  Not among them are what the machine keeps
- * elsewhere, values of keys, and what is in channels; nor platform threads.
+ * may lie elsewhere than at the address at which they run.  They are to be
+ * read, not changed: some are copies, as are the registers of a thread in a
+ * foreign call.  So what they refer to stays where it is.  Not among them are
+ * what the machine keeps elsewhere, values of keys, and what is in channels;
+ * nor the frames of platform threads outside of continuations.  fn may not
+ * call the library, but for what says that it blocks never.
  *
  * Returns  0; EINVAL without fn; EPERM if the caller has not stopped the world.
  */

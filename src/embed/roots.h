@@ -54,6 +54,7 @@ struct roots_os_thread {
                                    and has no continuation mounted */
     bool is_asleep;           /* in gc_thread_sleep, or on the way; read
                                  while all is stopped */
+    _Atomic bool is_busy; /* A: see world.c */
 };
 
 /* A continuation that is no thread's. */

@@ -84,11 +84,11 @@ static void take_back_stale(struct vthread_scheduler *s)
 
 void vthread_safepoint_reached(void)
 {
+    if (unlikely(world_is_stopped()))
+        world_wait();
     struct local *here = local_self();
     if (!here->station)
         return;
-    if (unlikely(world_is_stopped()))
-        world_wait();
     take_back_stale(here->scheduler);
     if (take_back(here->station))
         vthread_yield();

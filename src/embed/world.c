@@ -1,11 +1,12 @@
 /*
  * world.c - stopping all virtual threads where they can be looked at.
  *
- * A carrier is `busy` while it runs a thread, or copies frames.  It is not
- * while it is idle, between two threads, waits with a pinned one, or is in a
- * foreign call.  Who becomes busy and who stops the world meet like this:
+ * An OS thread is `busy` while it runs a thread or a continuation, or copies
+ * frames.  It is not while it is idle, between two threads, waits with a
+ * pinned one, sleeps in the kernel, or is in a foreign call.  Who becomes busy
+ * and who stops the world meet like this:
  *
- *   a carrier                        who stops
+ *   who becomes busy                 who stops
  *     (1) busy = true                  (1) is_stopped = true
  *     (2) looks at is_stopped          (2) looks at each busy, and waits
  *         set: busy = false, wakes         while it is true
@@ -15,14 +16,19 @@
  * comes to (2) again at each safepoint.
  *
  *   busy = true    claiming (before frames are copied), mounting where there
- *                  is nothing to claim, the end of a foreign call
+ *                  is nothing to claim, the end of a foreign call or a sleep
  *   busy = false   unmounted, or settled where frames may be copied after
- *                  that; the beginning of a foreign call
+ *                  that; the beginning of a foreign call or a sleep
+ *
+ * An OS thread that is not busy with frames on its stack tells from where on
+ * they stay as they are.  Registers that a call preserves belong to the
+ * callers: they are in a frame above that (blocking.h, or pushed here).
  *
  * Who has stopped the world may not wait: its carrier could not run the next
  * thread, nor itself again.
  *
- * Not here: platform threads, which the machine has to stop itself.
+ * Not here: what platform threads do outside of continuations; the machine has
+ * to stop that itself.
  */
 #include "embed/world.h"
 
@@ -33,10 +39,10 @@
 #include "embed/roots.h"
 #include "local.h"
 #include "platform/clock.h"
+#include "platform/collector.h"
 #include "platform/futex.h"
 #include "platform/os_thread.h"
 #include "platform/panic.h"
-#include "scheduler.h"
 #include "settings.h"
 #include "thread.h"
 
@@ -48,13 +54,19 @@ static struct {
     _Atomic uint32_t progress;   /* A: changes when a carrier is not busy any
                                     more that had to be waited for */
     const struct thread *_Atomic stopper; /* A, changed under L */
-    struct roots_os_thread *own; /* L: its record, or NULL */
+    struct roots_os_thread *own; /* L: that of its OS thread */
 } world;
 
-__attribute__((visibility("hidden"))) __thread struct roots_os_thread
-    world_record;
+/* The record of an OS thread, and how often it has entered. */
+struct world_thread {
+    struct roots_os_thread roots;
+    unsigned enters;
+};
 
-THREAD_LOCAL_SELF(struct roots_os_thread, record_self, world_record)
+__attribute__((visibility("hidden"))) __thread struct world_thread
+    world_thread;
+
+THREAD_LOCAL_SELF(struct world_thread, world_thread_self, world_thread)
 
 bool world_is_stopped(void)
 {
@@ -64,23 +76,33 @@ bool world_is_stopped(void)
 
 /* ---- Busy or not -------------------------------------------------------- */
 
-static struct station *own_station(void)
+static struct roots_os_thread *record_self(void)
 {
-    return local_self()->station;
+    return &world_thread_self()->roots;
 }
 
-static bool is_busy(const struct station *station)
+static void set_busy(struct roots_os_thread *record, bool is_busy)
 {
-    return atomic_load_explicit(&station->is_busy, memory_order_seq_cst);
+    atomic_store_explicit(&record->is_busy, is_busy, memory_order_seq_cst);
+}
+
+static bool is_busy(const struct roots_os_thread *record)
+{
+    return atomic_load_explicit(&record->is_busy, memory_order_seq_cst);
+}
+
+/* An address below all that the caller's frame has pushed. */
+__attribute__((noinline)) static void *below_caller(void)
+{
+    return __builtin_frame_address(0);
 }
 
 /* From sp on its frames may be looked at; NULL: there are none. */
-static void be_idle(struct station *station, void *sp)
+static void be_idle(struct roots_os_thread *record, void *sp)
 {
-    atomic_store_explicit(&record_self()->stopped_sp, sp,
-                          memory_order_relaxed);
+    atomic_store_explicit(&record->stopped_sp, sp, memory_order_relaxed);
     /* (2) of who stops; publishes the sp and all that the thread did. */
-    atomic_store_explicit(&station->is_busy, false, memory_order_seq_cst);
+    set_busy(record, false);
     if (likely(!atomic_load_explicit(&world.is_stopped,
                                      memory_order_seq_cst)))
         return;
@@ -104,31 +126,77 @@ static void wait_for_start(void)
         futex_wait(&world.is_stopped, 1, CLOCK_NEVER);
 }
 
-static void be_busy(struct station *station, void *sp)
+static void be_busy(struct roots_os_thread *record, void *sp)
 {
-    atomic_store_explicit(&station->is_busy, true, memory_order_seq_cst);
+    set_busy(record, true);
     while (unlikely(atomic_load_explicit(&world.is_stopped,
                                          memory_order_seq_cst))) {
-        be_idle(station, sp);
+        be_idle(record, sp);
         wait_for_start();
-        atomic_store_explicit(&station->is_busy, true, memory_order_seq_cst);
+        set_busy(record, true);
     }
 }
+
+/* ---- OS threads --------------------------------------------------------- */
+
+static void enter(void)
+{
+    struct world_thread *here = world_thread_self();
+    void *low, *high;
+    if (here->enters++ > 0)
+        return;
+    if (os_thread_stack(&low, &high) != 0)
+        panic("the stack of an OS thread cannot be found");
+    roots_enter(&here->roots, high);
+}
+
+static void leave(void)
+{
+    struct world_thread *here = world_thread_self();
+    if (here->enters > 0 && --here->enters == 0)
+        roots_leave(&here->roots);
+}
+
+/* With a continuation on a platform thread. */
+__attribute__((noinline)) static void sleep_busy(void (*fn)(void *arg),
+                                                 void *arg)
+{
+    __builtin_unwind_init();
+    void *sp = below_caller();
+    be_idle(record_self(), sp);
+    fn(arg);
+    be_busy(record_self(), sp);
+}
+
+static void sleep(void (*fn)(void *arg), void *arg)
+{
+    if (is_busy(record_self()))
+        sleep_busy(fn, arg);
+    else
+        fn(arg);
+}
+
+static const struct collector world_collector = {
+    .enter = enter,
+    .leave = leave,
+    .sleep = sleep,
+};
 
 /* ---- Mounting ----------------------------------------------------------- */
 
 static void claiming(void)
 {
-    struct station *station = own_station();
-    if (station && !is_busy(station))
-        be_busy(station, NULL);
+    struct world_thread *here = world_thread_self();
+    if (unlikely(here->enters == 0))
+        enter(); /* it has called us before the machine did */
+    if (!is_busy(&here->roots))
+        be_busy(&here->roots, NULL);
 }
 
 static void settled(void)
 {
-    struct station *station = own_station();
-    if (station && !mount_point_self()->current)
-        be_idle(station, NULL);
+    if (!mount_point_self()->current)
+        be_idle(record_self(), NULL);
 }
 
 /* What runs inside of a thread changes nothing. */
@@ -154,91 +222,71 @@ static const struct watcher watcher = {
 void world_start(void)
 {
     world_is_on = true;
+    collector = &world_collector;
     roots_on(settings_get()->freeze == FREEZE_GUARD);
     watch_begin(WATCH_WORLD, &watcher);
 }
 
-/* ---- Carriers, calls, safepoints ---------------------------------------- */
-
-void world_carrier_enter(struct station *station)
-{
-    void *low, *high;
-    if (os_thread_stack(&low, &high) != 0)
-        panic("the stack of an OS thread cannot be found");
-    roots_enter(record_self(), high);
-    atomic_store_explicit(&station->is_busy, false, memory_order_relaxed);
-}
-
-void world_carrier_leave(struct station *station)
-{
-    (void)station;
-    roots_leave(record_self());
-}
+/* ---- Calls, safepoints -------------------------------------------------- */
 
 bool world_leave(void *sp)
 {
-    struct station *station = own_station();
-    if (!station || !is_busy(station))
+    if (!is_busy(record_self()))
         return false;
-    be_idle(station, sp);
+    be_idle(record_self(), sp);
     return true;
 }
 
 void world_come_back(void)
 {
-    void *sp = atomic_load_explicit(&record_self()->stopped_sp,
-                                    memory_order_relaxed);
-    be_busy(own_station(), sp);
+    struct roots_os_thread *record = record_self();
+    if (!is_busy(record))
+        be_busy(record, atomic_load_explicit(&record->stopped_sp,
+                                             memory_order_relaxed));
 }
 
-/* Callee-saved registers belong to the callers: they are pushed, so that they
- * lie above the sp that is told. */
 __attribute__((noinline)) void world_wait(void)
 {
-    struct station *station = own_station();
-    if (!station || !is_busy(station) || !world_is_stopped())
-        return;
     __builtin_unwind_init();
-    be_idle(station, __builtin_frame_address(0));
-    wait_for_start();
-    be_busy(station, __builtin_frame_address(0));
+    if (world_leave(below_caller()))
+        world_come_back();
 }
 
 /* ---- Stopping ----------------------------------------------------------- */
 
-static void wait_until_idle(const struct station *station)
+/* Another one that is busy; the records are not held on to, for who is busy
+ * may have to change their list before it can stop. */
+static bool is_any_busy(const struct roots_os_thread *own)
+{
+    bool found = false;
+    roots_hold();
+    for (struct roots_os_thread *r = roots_first(); r && !found; r = r->next)
+        found = r != own && is_busy(r);
+    roots_release();
+    return found;
+}
+
+static void wait_until_all_are_idle(const struct roots_os_thread *own)
 {
     for (;;) {
         uint32_t seen = atomic_load_explicit(&world.progress,
                                              memory_order_acquire);
-        if (!is_busy(station))
+        if (!is_any_busy(own))
             return;
         futex_wait(&world.progress, seen, CLOCK_NEVER);
     }
 }
 
-/* Its pool is not asked how many there are: it may be going. */
-static void wait_until_all_are_idle(const struct station *own)
-{
-    for (unsigned number = 1; number <= SCHEDULERS_MAX; number++) {
-        struct vthread_scheduler *s = scheduler_at((uint8_t)number);
-        for (unsigned i = 0; s && i < POOL_MAX_CARRIERS; i++)
-            if (&s->stations[i] != own)
-                wait_until_idle(&s->stations[i]);
-    }
-}
-
 /* Others may be at it: they are to be found idle meanwhile. */
-__attribute__((noinline)) static void take_turn(struct station *station)
+__attribute__((noinline)) static void take_turn(void)
 {
     __builtin_unwind_init();
     if (os_lock_try(&world.lock))
         return;
-    bool was_busy = station && world_leave(__builtin_frame_address(0));
+    bool was_busy = world_leave(below_caller());
     os_lock_acquire(&world.lock);
     if (was_busy)
-        /* Nobody stops it but the caller. */
-        atomic_store_explicit(&station->is_busy, true, memory_order_seq_cst);
+        set_busy(record_self(), true); /* nobody stops it but the caller */
 }
 
 int vthread_world_stop(void)
@@ -253,13 +301,12 @@ int vthread_world_stop(void)
     int err = vthread_pin();
     if (err != 0)
         return err;
-    struct station *station = own_station();
-    take_turn(station);
+    take_turn();
     atomic_store_explicit(&world.stopper, self, memory_order_relaxed);
-    world.own = station ? record_self() : NULL;
+    world.own = record_self();
     atomic_store_explicit(&world.is_stopped, 1, memory_order_seq_cst);
     __atomic_fetch_add(&vthread_safepoint_requests, 1, __ATOMIC_RELAXED);
-    wait_until_all_are_idle(station);
+    wait_until_all_are_idle(world.own);
     if (embedder->world_stopped)
         embedder->world_stopped();
     return 0;
@@ -294,11 +341,10 @@ static void visit_range(struct roots_visitor *visitor, enum root_kind kind,
                         const void *high)
 {
     const struct visit *visit = (const struct visit *)visitor;
-    const struct thread_extra *extra = owner ? thread_extra(owner) : NULL;
     if (kind == ROOT_NATIVE)
         return; /* of the library only */
     visit->fn(visit->arg, owner ? thread_handle(owner) : 0,
-              extra ? extra->user : NULL, low, high);
+              owner ? thread_user(owner) : NULL, low, high);
 }
 
 __attribute__((noinline)) int vthread_world_roots(vthread_roots_fn *fn,
@@ -312,9 +358,8 @@ __attribute__((noinline)) int vthread_world_roots(vthread_roots_fn *fn,
                           .fn = fn,
                           .arg = arg};
     __builtin_unwind_init();
-    if (world.own)
-        atomic_store_explicit(&world.own->stopped_sp,
-                              __builtin_frame_address(0),
+    if (is_busy(world.own))
+        atomic_store_explicit(&world.own->stopped_sp, below_caller(),
                               memory_order_relaxed);
     roots_hold();
     roots_begin();

@@ -7,10 +7,8 @@
 
 #include <stdbool.h>
 
-struct station;
-
 /* Whether the machine has said that it will do so. */
-extern bool world_is_on;
+extern __attribute__((visibility("hidden"))) bool world_is_on;
 
 /* With that, before there are threads. */
 void world_start(void);
@@ -18,14 +16,9 @@ void world_start(void);
 /* Whether it is stopped now. */
 bool world_is_stopped(void);
 
-/* The calling OS thread is a carrier from now on, or no more. */
-void world_carrier_enter(struct station *station);
-void world_carrier_leave(struct station *station);
-
-/* The calling thread is about to call what may block.  Its frames from sp on
- * do not change meanwhile, and hold its registers.  Returns whether it was
- * busy: then it comes back afterwards, and waits while the world is
- * stopped. */
+/* The calling OS thread is about to call what may block.  The frames from sp
+ * on do not change meanwhile, and hold the registers.  False: it was not busy.
+ * It comes back afterwards, and waits while the world is stopped. */
 bool world_leave(void *sp);
 void world_come_back(void);
 

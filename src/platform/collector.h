@@ -17,7 +17,8 @@
 
 struct collector {
     /* A block that is scanned unless it is plain, and never collected by
-     * itself; NULL without memory. */
+     * itself; NULL without memory.  NULL here: blocks are not scanned, and
+     * `free` is NULL too. */
     void *(*alloc)(size_t alignment_bytes, size_t size_bytes, bool is_plain);
     /* Frees one of those; false: it is none. */
     bool (*free)(void *block);

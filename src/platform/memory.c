@@ -252,7 +252,7 @@ void *memory_alloc_plain(size_t alignment_bytes, size_t size_bytes)
 
 void *memory_alloc_aligned(size_t alignment_bytes, size_t size_bytes)
 {
-    if (likely(collector == NULL))
+    if (likely(collector == NULL) || !collector->alloc)
         return memory_alloc_plain(alignment_bytes, size_bytes);
     return memory_should_fail()
                ? NULL
@@ -266,6 +266,7 @@ void *memory_alloc(size_t size_bytes)
 
 void memory_free(void *block)
 {
-    if (likely(collector == NULL) || !collector->free(block))
+    if (likely(collector == NULL) || !collector->free
+        || !collector->free(block))
         free(block);
 }
