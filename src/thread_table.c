@@ -102,11 +102,11 @@ static _Thread_local struct cache own;
 
 static void *reserve(size_t *capacity)
 {
-    void *start = memory_reserve(*capacity * sizeof(struct thread));
+    void *start = memory_table_reserve(*capacity * sizeof(struct thread));
 
     while (start == NULL && *capacity > CAPACITY_MIN) {
         *capacity /= 2;
-        start = memory_reserve(*capacity * sizeof(struct thread));
+        start = memory_table_reserve(*capacity * sizeof(struct thread));
     }
     return start;
 }
@@ -121,7 +121,8 @@ int thread_table_init(void)
     start = reserve(&capacity);
     if (start == NULL)
         return ENOMEM;
-    if (capacity < CAPACITY_MAX && capacity >= 4 * CAPACITY_MIN) {
+    if (capacity < CAPACITY_MAX && capacity >= 4 * CAPACITY_MIN
+        && !memory_source()->reserve_table) {
         /* Address space is limited (ulimit -v) and we have just taken more
          * than half of what was left: leave some for the stacks. */
         memory_release(start, capacity * sizeof(struct thread));
@@ -149,8 +150,7 @@ static int pool_commit(size_t size)
         bool sparse = pool.committed_bytes < SPARSE_BYTES;
         size_t step_bytes = sparse ? SPARSE_STEP_BYTES : DENSE_STEP_BYTES;
         char *end = (char *)thread_table + pool.committed_bytes;
-        int err = sparse ? memory_commit(end, step_bytes)
-                         : memory_commit_dense(end, step_bytes);
+        int err = memory_table_commit(end, step_bytes, !sparse);
         if (err != 0)
             return err;
         pool.committed_bytes += step_bytes;

@@ -37,6 +37,7 @@
 #define VTHREAD_EMBED_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include <vthread.h>
 
@@ -78,15 +79,31 @@ typedef struct vthread_embedder {
      * before vthread_safepoint yields; 0: as long as it likes.  At least a
      * millisecond; the monitor looks every 10 ms at worst. */
     uint64_t time_slice_ns;
+    /* Where the library's memory comes from, in place of malloc and free:
+     * blocks for frames (chunks), continuations, channels and all else.  NULL
+     * without memory, which is ENOMEM to whoever wanted it.  Both or neither;
+     * on any OS thread, at any time: they may not call this library. */
+    void *(*alloc)(size_t alignment_bytes, size_t size_bytes);
+    void (*free)(void *block);
+    /* And that of thread objects, in place of mmap and mprotect: one range of
+     * address space for as many as there may ever be, to a multiple of 4096,
+     * or NULL, then it is asked for half of that; and the next part of it made
+     * memory that reads as zero: 0 or ENOMEM.  Both or neither. */
+    void *(*reserve_threads)(size_t size_bytes);
+    int (*commit_threads)(void *start, size_t size_bytes);
     unsigned flags;       /* VTHREAD_EMBED_WORLD */
     unsigned reserved[5]; /* 0 */
 } vthread_embedder_t;
 
 /*
- * Says who embeds the library; *embedder is copied.  Once for the process.
+ * Says who embeds the library; *embedder is copied.  Once for the process, and
+ * before other OS threads call the library.
  *
  * Returns  0; EINVAL for a bad value; EBUSY if that has been said already, or
- *          a virtual thread, continuation or scheduler has been made.
+ *          a virtual thread, continuation or scheduler has been made, or there
+ *          is memory already that was not `alloc`'s or `reserve_threads`';
+ *          ENOTSUP for VTHREAD_EMBED_WORLD or `alloc` after
+ *          vthread_gc_enable.  vthread_gc_enable refuses in turn after these.
  * Blocks   never.
  */
 VTHREAD_API int vthread_embed(const vthread_embedder_t *embedder);

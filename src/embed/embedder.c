@@ -20,6 +20,7 @@
 #include "embed/world.h"
 #include "lifecycle.h"
 #include "local.h"
+#include "platform/memory.h"
 #include "scheduler.h"
 #include "thread.h"
 
@@ -67,7 +68,8 @@ static bool is_valid(const vthread_embedder_t *e)
     for (size_t i = 0; i < sizeof e->reserved / sizeof *e->reserved; i++)
         if (e->reserved[i] != 0)
             return false;
-    return !(e->flags & ~VTHREAD_EMBED_WORLD)
+    return !(e->flags & ~VTHREAD_EMBED_WORLD) && !e->alloc == !e->free
+           && !e->reserve_threads == !e->commit_threads
            && (e->time_slice_ns == 0 || e->time_slice_ns >= VTHREAD_MS);
 }
 
@@ -77,8 +79,11 @@ int vthread_embed(const vthread_embedder_t *e)
         return EINVAL;
     if (embedder || scheduler_has_engine())
         return EBUSY;
-    if (e->flags & VTHREAD_EMBED_WORLD && gc_is_on())
+    if ((e->flags & VTHREAD_EMBED_WORLD || e->alloc) && gc_is_on())
         return ENOTSUP;
+    if (!memory_set_source(&(struct memory_source){
+            e->alloc, e->free, e->reserve_threads, e->commit_threads}))
+        return EBUSY;
     copy = *e;
     embedder = &copy;
     if (copy.mounting || copy.unmounted || copy.ended)

@@ -180,15 +180,25 @@ static int turn_on(void)
     return 0;
 }
 
+static int check_embedder(void)
+{
+    if (!world_is_on && !memory_source()->alloc)
+        return 0;
+    report("vthread_gc_enable: vthread_embed has named another collector, or "
+           "an allocator");
+    return ENOTSUP;
+}
+
 int vthread_gc_enable(void)
 {
     if (!thread_self())
         return ENOMEM;
     os_lock_acquire(&lock);
-    int err = is_on ? 0
+    int err = is_on                    ? 0
               : scheduler_has_engine() ? EBUSY
-              : world_is_on ? ENOTSUP
-                            : check_library();
+                                       : check_embedder();
+    if (err == 0 && !is_on)
+        err = check_library();
     if (err == 0 && !is_on) {
         err = turn_on();
         is_on = err == 0;

@@ -3,12 +3,15 @@
  *
  * Not here: who uses the space and how it is cut up (run stacks, slabs).
  *
+ * The machine that embeds us may have an allocator of its own: source.
+ *
  * Invariants: every request that can fail asks memory_should_fail first; a
  * request that fails has changed nothing.
  */
 #include "memory.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,6 +237,55 @@ int memory_show(void *start, size_t size_bytes)
     return protect(start, size_bytes, PROT_READ | PROT_WRITE);
 }
 
+/* Where it comes from. */
+
+/* Plain: they are written before there is a second OS thread that reads
+ * them. */
+static struct memory_source source;
+static bool has_table;
+static _Atomic bool has_blocks;
+
+bool memory_set_source(const struct memory_source *wanted)
+{
+    if ((wanted->alloc
+         && atomic_load_explicit(&has_blocks, memory_order_relaxed))
+        || (wanted->reserve_table && has_table))
+        return false;
+    source = *wanted;
+    return true;
+}
+
+const struct memory_source *memory_source(void)
+{
+    return &source;
+}
+
+/* Relaxed: asked for while there is one OS thread. */
+static void note_block(void)
+{
+    if (unlikely(!atomic_load_explicit(&has_blocks, memory_order_relaxed)))
+        atomic_store_explicit(&has_blocks, true, memory_order_relaxed);
+}
+
+/* The table. */
+
+void *memory_table_reserve(size_t size_bytes)
+{
+    has_table = true;
+    if (!source.reserve_table)
+        return memory_reserve(size_bytes);
+    return memory_should_fail() ? NULL : source.reserve_table(size_bytes);
+}
+
+int memory_table_commit(void *start, size_t size_bytes, bool is_dense)
+{
+    if (source.commit_table)
+        return memory_should_fail() ? ENOMEM
+                                    : source.commit_table(start, size_bytes);
+    return is_dense ? memory_commit_dense(start, size_bytes)
+                    : memory_commit(start, size_bytes);
+}
+
 /* Blocks. */
 
 void *memory_alloc_plain(size_t alignment_bytes, size_t size_bytes)
@@ -242,7 +294,10 @@ void *memory_alloc_plain(size_t alignment_bytes, size_t size_bytes)
 
     if (memory_should_fail())
         return NULL;
-    if (unlikely(collector != NULL))
+    note_block();
+    if (unlikely(source.alloc != NULL))
+        return source.alloc(alignment_bytes, size_bytes);
+    if (unlikely(collector != NULL) && collector->alloc)
         return collector->alloc(alignment_bytes, size_bytes, true);
     if (alignment_bytes <= MEMORY_ALIGNMENT_BYTES)
         return malloc(size_bytes);
@@ -254,6 +309,7 @@ void *memory_alloc_aligned(size_t alignment_bytes, size_t size_bytes)
 {
     if (likely(collector == NULL) || !collector->alloc)
         return memory_alloc_plain(alignment_bytes, size_bytes);
+    note_block();
     return memory_should_fail()
                ? NULL
                : collector->alloc(alignment_bytes, size_bytes, false);
@@ -266,6 +322,11 @@ void *memory_alloc(size_t size_bytes)
 
 void memory_free(void *block)
 {
+    if (unlikely(source.free != NULL)) {
+        if (block)
+            source.free(block);
+        return;
+    }
     if (likely(collector == NULL) || !collector->free
         || !collector->free(block))
         free(block);

@@ -59,6 +59,25 @@ void *memory_alloc_plain(size_t alignment_bytes, size_t size_bytes);
 /* Frees any of these. */
 void memory_free(void *block);
 
+/* The table of thread objects: address space once, and parts of it, in order,
+ * as memory_commit_dense (`is_dense`) and memory_commit would give them. */
+void *memory_table_reserve(size_t size_bytes);
+int memory_table_commit(void *start, size_t size_bytes, bool is_dense);
+
+/* Where blocks and the table come from, if not from the system.  Each pair
+ * may be NULL. */
+struct memory_source {
+    void *(*alloc)(size_t alignment_bytes, size_t size_bytes);
+    void (*free)(void *block);
+    void *(*reserve_table)(size_t size_bytes);
+    int (*commit_table)(void *start, size_t size_bytes);
+};
+
+/* Set while one OS thread calls us.  False: there is memory of another source
+ * already. */
+bool memory_set_source(const struct memory_source *source);
+const struct memory_source *memory_source(void);
+
 /* For tests: the count-th request from now on fails, and all after it until
  * called again; 0: none fails.  Set at start-up by VTHREAD_FAIL_ALLOC=n. */
 void memory_fail_after(unsigned long count);
