@@ -15,7 +15,7 @@ static const struct watcher *_Atomic watchers[WATCH_KINDS];
 
 void watch_begin(enum watch_kind kind, const struct watcher *watcher)
 {
-    /* Release: what the watcher relies on is ready.  Pairs with watcher_of. */
+    /* Release: what the watcher relies on is ready.  Pairs with watch_of. */
     atomic_store_explicit(&watchers[kind], watcher, memory_order_release);
     atomic_fetch_or_explicit(&watch_bits, 1u << kind, memory_order_release);
 }
@@ -28,7 +28,7 @@ void watch_end(enum watch_kind kind)
 }
 
 /* NULL: that kind is off, or so new that this OS thread does not see it. */
-static const struct watcher *watcher_of(unsigned kind)
+const struct watcher *watch_of(enum watch_kind kind)
 {
     return watch_is_on(kind) ? atomic_load_explicit(&watchers[kind],
                                                     memory_order_acquire)
@@ -38,7 +38,7 @@ static const struct watcher *watcher_of(unsigned kind)
 __attribute__((cold)) void watch_mounting(struct continuation *c)
 {
     for (unsigned kind = 0; kind < WATCH_KINDS; kind++) {
-        const struct watcher *watcher = watcher_of(kind);
+        const struct watcher *watcher = watch_of(kind);
         if (watcher)
             watcher->mounting(c);
     }
@@ -47,7 +47,7 @@ __attribute__((cold)) void watch_mounting(struct continuation *c)
 __attribute__((cold)) void watch_unmounted(struct continuation *c)
 {
     for (unsigned kind = WATCH_KINDS; kind-- > 0;) {
-        const struct watcher *watcher = watcher_of(kind);
+        const struct watcher *watcher = watch_of(kind);
         if (watcher)
             watcher->unmounted(c);
     }
@@ -56,7 +56,7 @@ __attribute__((cold)) void watch_unmounted(struct continuation *c)
 __attribute__((cold)) void watch_leaving(struct continuation *c)
 {
     for (unsigned kind = WATCH_KINDS; kind-- > 0;) {
-        const struct watcher *watcher = watcher_of(kind);
+        const struct watcher *watcher = watch_of(kind);
         if (watcher && watcher->leaving)
             watcher->leaving(c);
     }
@@ -65,7 +65,7 @@ __attribute__((cold)) void watch_leaving(struct continuation *c)
 __attribute__((cold)) void watch_arrived(struct continuation *c)
 {
     for (unsigned kind = 0; kind < WATCH_KINDS; kind++) {
-        const struct watcher *watcher = watcher_of(kind);
+        const struct watcher *watcher = watch_of(kind);
         if (watcher && watcher->arrived)
             watcher->arrived(c);
     }
@@ -74,7 +74,7 @@ __attribute__((cold)) void watch_arrived(struct continuation *c)
 __attribute__((cold)) void watch_claiming(void)
 {
     for (unsigned kind = 0; kind < WATCH_KINDS; kind++) {
-        const struct watcher *watcher = watcher_of(kind);
+        const struct watcher *watcher = watch_of(kind);
         if (watcher && watcher->claiming)
             watcher->claiming();
     }
@@ -83,7 +83,7 @@ __attribute__((cold)) void watch_claiming(void)
 __attribute__((cold)) void watch_settled(void)
 {
     for (unsigned kind = WATCH_KINDS; kind-- > 0;) {
-        const struct watcher *watcher = watcher_of(kind);
+        const struct watcher *watcher = watch_of(kind);
         if (watcher && watcher->settled)
             watcher->settled();
     }

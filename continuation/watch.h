@@ -91,4 +91,7 @@ void watch_arrived(struct continuation *c);
 void watch_claiming(void);
 void watch_settled(void);
 
+/* One of them, or NULL: for who changes the stack without a mount. */
+const struct watcher *watch_of(enum watch_kind kind);
+
 #endif

@@ -13,6 +13,7 @@
 #include "continuation/mount.h"
 #include "inspect/held.h"
 #include "embed/roots.h"
+#include "embed/walk.h"
 #include "platform/fault.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
@@ -225,6 +226,21 @@ int vthread_continuation_run(vthread_continuation_t *c)
 int vthread_continuation_cancel(vthread_continuation_t *c, int error)
 {
     return c && error > 0 ? run(c, error) : EINVAL;
+}
+
+int vthread_continuation_walk(vthread_continuation_t *c, vthread_frame_fn *fn,
+                              void *arg)
+{
+    if (!c || !fn)
+        return EINVAL;
+    if (unlikely(!mount_point_self()->is_entered) && !enter())
+        return ENOMEM;
+    int err = take(c);
+    if (err != 0)
+        return err;
+    err = walk_frames(&c->continuation, fn, arg);
+    leave(c);
+    return err == EBUSY ? EAGAIN : err;
 }
 
 /* A thread is not a bare continuation: its scope is its scheduler's. */

@@ -209,6 +209,46 @@ typedef void vthread_roots_fn(void *arg, vthread_t thread, void *user,
  */
 VTHREAD_API int vthread_world_roots(vthread_roots_fn *fn, void *arg);
 
+/* ---- Frames ------------------------------------------------------------- */
+
+/* A frame: where its function goes on, and the frame's lowest address, from
+ * which on it reaches to that of the next.  False: no more of them.  May not call what waits, nor what concerns the one looked
+ * at. */
+typedef bool vthread_frame_fn(void *arg, const void *code,
+                              const void *frame);
+
+/*
+ * Calls fn for each frame of a thread that waits, innermost first; those at
+ * both ends are the library's.  All that the code must have for it are the
+ * tables that exceptions and debuggers use (which compilers make by default).
+ * The world must have been stopped by the caller.  For the calling thread
+ * itself there is _Unwind_Backtrace.
+ *
+ * Returns  0, also if it has not begun, and has no frames; EINVAL without fn;
+ *          ESRCH; EPERM if the caller has not stopped the world; EBUSY if it
+ *          does not wait but was stopped at a safepoint, or is in a foreign
+ *          call, or a platform thread, or shares its stack with such a one:
+ *          not so with VTHREAD_STACK_OWN; ENOTSUP on other processors than
+ *          x86-64, and with musl.
+ * Blocks   never.
+ */
+VTHREAD_API int vthread_walk(vthread_t thread, vthread_frame_fn *fn,
+                             void *arg);
+
+/*
+ * The same for a continuation that has yielded, together with those that were
+ * unmounted with it, innermost first.  The world need not be stopped: nobody
+ * can run it meanwhile.
+ *
+ * Returns  0, also if it has not run yet; EINVAL for NULL; EBUSY if it is
+ *          mounted, or being run or walked; ESRCH when it is done; EAGAIN when
+ *          its home is held by another that is mounted; ENOTSUP as above;
+ *          ENOMEM.
+ * Blocks   never.
+ */
+VTHREAD_API int vthread_continuation_walk(vthread_continuation_t *continuation,
+                                          vthread_frame_fn *fn, void *arg);
+
 #ifdef __cplusplus
 }
 #endif

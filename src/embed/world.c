@@ -68,6 +68,19 @@ __attribute__((visibility("hidden"))) __thread struct world_thread
 
 THREAD_LOCAL_SELF(struct world_thread, world_thread_self, world_thread)
 
+/* Relaxed: whether it is the caller itself, who has written it. */
+static bool is_stopper(void)
+{
+    const struct thread *stopper =
+        atomic_load_explicit(&world.stopper, memory_order_relaxed);
+    return stopper && stopper == local_thread(local_self());
+}
+
+bool world_is_stopped_by_caller(void)
+{
+    return is_stopper();
+}
+
 bool world_is_stopped(void)
 {
     /* Relaxed: a hint, for who makes nothing of it. */
@@ -108,14 +121,6 @@ static void be_idle(struct roots_os_thread *record, void *sp)
         return;
     atomic_fetch_add_explicit(&world.progress, 1, memory_order_release);
     futex_wake(&world.progress, INT32_MAX);
-}
-
-/* Relaxed: whether it is the caller itself, who has written it. */
-static bool is_stopper(void)
-{
-    const struct thread *stopper =
-        atomic_load_explicit(&world.stopper, memory_order_relaxed);
-    return stopper && stopper == local_thread(local_self());
 }
 
 static void wait_for_start(void)
@@ -189,13 +194,14 @@ static void claiming(void)
     struct world_thread *here = world_thread_self();
     if (unlikely(here->enters == 0))
         enter(); /* it has called us before the machine did */
-    if (!is_busy(&here->roots))
+    /* Who has stopped it looks at others' frames where they belong. */
+    if (!is_busy(&here->roots) && !is_stopper())
         be_busy(&here->roots, NULL);
 }
 
 static void settled(void)
 {
-    if (!mount_point_self()->current)
+    if (!mount_point_self()->current && !is_stopper())
         be_idle(record_self(), NULL);
 }
 

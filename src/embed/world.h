@@ -13,8 +13,9 @@ extern __attribute__((visibility("hidden"))) bool world_is_on;
 /* With that, before there are threads. */
 void world_start(void);
 
-/* Whether it is stopped now. */
+/* Whether it is stopped now; and by the calling thread. */
 bool world_is_stopped(void);
+bool world_is_stopped_by_caller(void);
 
 /* The calling OS thread is about to call what may block.  The frames from sp
  * on do not change meanwhile, and hold the registers.  False: it was not busy.

@@ -14,7 +14,10 @@
  * 2.35 tables are found without a lock. */
 bool unwinder_takes_no_lock(void);
 
-#if !defined HAVE_UNWINDER
+#if defined HAVE_UNWINDER
+enum { UNWINDER_WALKS = 1 };
+#else
+enum { UNWINDER_WALKS = 0 };
 static inline _Unwind_Reason_Code
 unwinder_finds_nothing(_Unwind_Trace_Fn visit, void *argument)
 {
@@ -24,6 +27,7 @@ unwinder_finds_nothing(_Unwind_Trace_Fn visit, void *argument)
 #define _Unwind_Backtrace(visit, argument)                                    \
     unwinder_finds_nothing(visit, argument)
 #define _Unwind_GetIP(context) ((void)(context), (_Unwind_Ptr)0)
+#define _Unwind_GetCFA(context) ((void)(context), (_Unwind_Word)0)
 #define _Unwind_GetRegionStart(context) ((void)(context), (_Unwind_Ptr)0)
 #define _Unwind_FindEnclosingFunction(pc) ((void)(pc), (void *)0)
 #endif
