@@ -5,7 +5,7 @@
 # Debian packages: the compiler and the autotools, the libraries, the
 # tests' own needs (curl asks httpd; gdb, libunwind and libdw walk our
 # stacks), those of the tool vthread (libdw, ncurses, protobuf-c), the clients
-# of other people's servers, and Lua with what vlua is compared to (the last
+# of other people's servers, libuv, and Lua with what vlua is compared to (the last
 # one has files of Lua's test suite).
 # shellcheck disable=SC2034
 packages=(build-essential autoconf automake libtool pkg-config
@@ -14,6 +14,7 @@ packages=(build-essential autoconf automake libtool pkg-config
     libncurses-dev libprotobuf-c-dev protobuf-c-compiler systemtap-sdt-dev
     python3-protobuf
     libpq-dev libhiredis-dev libcurl4-openssl-dev libsqlite3-dev
+    libuv1-dev
     lua5.4 liblua5.4-dev lua-luv golang-github-yuin-gopher-lua-dev)
 
 # What examples/with.sh starts.  On a machine with an init the packages start
