@@ -311,6 +311,71 @@ START_TEST(nobody_takes_a_step_while_it_is_stopped_whoever_stops_it)
 }
 END_TEST
 
+/* ---- Hooks and callers --------------------------------------------------- */
+
+static int collections_begun, collections_ended;
+
+static void begins(void)
+{
+    ck_assert_int_eq(collections_begun++, collections_ended);
+}
+
+static void ends(void)
+{
+    ck_assert_int_eq(++collections_ended, collections_begun);
+}
+
+START_TEST(the_machine_is_told_of_the_beginning_and_the_end)
+{
+    vthread_embedder_t hooked = machine;
+    hooked.world_stopped = begins;
+    hooked.world_starting = ends;
+    ck_assert_int_eq(vthread_embed(&hooked), 0);
+    ck_assert_int_eq(vthread_world_stop(), 0);
+    ck_assert_int_eq(collections_begun, 1);
+    ck_assert_int_eq(vthread_world_start(), 0);
+    ck_assert_int_eq(collections_ended, 1);
+    join(start(stops_often, pointer(10)));
+    ck_assert_int_eq(collections_begun, 11);
+    ck_assert_int_eq(collections_ended, 11);
+}
+END_TEST
+
+static bool sees_thread, sees_user;
+static vthread_t whose;
+
+static void look_at_owner(void *arg, vthread_t thread, void *user,
+                          const void *low, const void *high)
+{
+    ck_assert(low <= high);
+    if (thread != whose)
+        return;
+    sees_thread = true;
+    sees_user = user == arg;
+}
+
+static void *parks_as(void *user)
+{
+    ck_assert_int_eq(vthread_set_user(user), 0);
+    vthread_park();
+    return NULL;
+}
+
+START_TEST(a_range_tells_whose_it_is)
+{
+    static int user;
+    ck_assert_int_eq(vthread_embed(&machine), 0);
+    whose = start(parks_as, &user);
+    until_waiting(whose);
+    ck_assert_int_eq(vthread_world_stop(), 0);
+    ck_assert_int_eq(vthread_world_roots(look_at_owner, &user), 0);
+    ck_assert_int_eq(vthread_world_start(), 0);
+    ck_assert(sees_thread && sees_user);
+    vthread_unpark(whose);
+    join(whose);
+}
+END_TEST
+
 /* ---- Wrong use ----------------------------------------------------------- */
 
 START_TEST(wrong_calls_are_errors_and_change_nothing)
@@ -338,6 +403,8 @@ int main(void)
         cases, continuations_on_platform_threads_are_stopped_and_looked_at_too);
     tcase_add_test(cases,
                    nobody_takes_a_step_while_it_is_stopped_whoever_stops_it);
+    tcase_add_test(cases, the_machine_is_told_of_the_beginning_and_the_end);
+    tcase_add_test(cases, a_range_tells_whose_it_is);
     tcase_add_test(cases, wrong_calls_are_errors_and_change_nothing);
     return run_suite(suite);
 }
