@@ -42,12 +42,12 @@ enum watch_kind {
  *   leaving    c yields or ends; the switch to what runs it is next
  *   arrived    c goes on, or begins
  *
- * And two around all that copies frames: what need not be claimed, and has
- * nothing to be copied, is mounted and unmounted without them.
+ * And two around all that changes c, or copies anybody's frames; perhaps twice
+ * before one mount.
  *
- *   claiming   a home is about to be claimed, and frames may be copied
- *   settled    the last that was claimed has been left, or could not be
- *              claimed; nothing of it is touched any more
+ *   claiming   c is about to be claimed, or mounted
+ *   settled    nothing of c is touched any more; not where nothing had to be
+ *              claimed: then `unmounted` is the last
  */
 struct watcher {
     void (*mounting)(struct continuation *c);

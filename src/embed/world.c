@@ -15,8 +15,8 @@
  * All four are seq_cst, so one of the two sees the other's (1).  A thread
  * comes to (2) again at each safepoint.
  *
- *   busy = true    claiming (before frames are copied), mounting where there
- *                  is nothing to claim, the end of a foreign call or a sleep
+ *   busy = true    claiming: before frames are copied, or who is mounted is
+ *                  changed; the end of a foreign call or a sleep
  *   busy = false   unmounted, or settled where frames may be copied after
  *                  that; the beginning of a foreign call or a sleep
  *
@@ -205,11 +205,9 @@ static void settled(void)
         be_idle(record_self(), NULL);
 }
 
-/* What runs inside of a thread changes nothing. */
 static void mounting(struct continuation *c)
 {
-    if (!c->link)
-        claiming();
+    (void)c;
 }
 
 static void unmounted(struct continuation *c)
