@@ -70,6 +70,7 @@
 
 #include <vthread.h>
 
+#include "embed/gc.h"
 #include "inspect/control.h"
 #include "inspect/pin_report.h"
 #include "inspect/trace.h"
@@ -198,7 +199,7 @@ static enum verdict judge(void)
         atomic_load_explicit(&deadlock_test.os_threads, memory_order_relaxed);
     bool is_known = os_thread_count()
                     == ours + thread_platform_count() + ring_os_threads()
-                           + control_os_threads()
+                           + control_os_threads() + gc_os_threads()
                            + pin_report_idle();
     if (!do_all_wait(&waiters))
         return LIVES;

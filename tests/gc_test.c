@@ -497,6 +497,26 @@ START_TEST(turning_it_on_twice_is_once)
 }
 END_TEST
 
+/* The collector has threads of its own, which wake nobody. */
+static void locks_itself_out(void)
+{
+    enable();
+    if (!GC_get_parallel())
+        GC_start_mark_threads();
+    join(start(park_once, NULL));
+}
+
+START_TEST(a_deadlock_is_found_beside_the_collectors_threads)
+{
+    char text[4096];
+    setenv("GC_MARKERS", "3", 1);
+    int status = end_of_child(locks_itself_out, text, sizeof text);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 2,
+                  "ended with status %#x, saying:\n%.2000s", status, text);
+    ck_assert_ptr_nonnull(strstr(text, "deadlock: all 2 threads wait"));
+}
+END_TEST
+
 /* ---- Fork --------------------------------------------------------------- */
 
 static void *forks(void *unused)
@@ -560,6 +580,7 @@ int main(void)
     tcase_add_test(others, incremental_mode_is_refused_in_words);
     tcase_add_test(others, it_is_turned_on_before_anything_else_or_not_at_all);
     tcase_add_test(others, turning_it_on_twice_is_once);
+    tcase_add_test(others, a_deadlock_is_found_beside_the_collectors_threads);
     tcase_add_test(others, the_child_of_a_fork_allocates_and_collects);
     return run_suite(suite);
 }

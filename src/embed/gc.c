@@ -50,6 +50,12 @@ bool gc_is_on(void)
     return is_on;
 }
 
+unsigned gc_os_threads(void)
+{
+    int markers = is_on && GC_get_parallel ? GC_get_parallel() : 0;
+    return markers > 0 ? (unsigned)markers : 0;
+}
+
 /* ---- Roots -------------------------------------------------------------- */
 
 /* The stacks on which OS threads were stopped are the collector's own

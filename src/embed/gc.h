@@ -12,6 +12,10 @@
 /* Whether vthread_gc_enable has succeeded. */
 bool gc_is_on(void);
 
+/* How many OS threads of its own the collector has, to mark in parallel.
+ * They only run while a collection is under way. */
+unsigned gc_os_threads(void);
+
 /* gc_thread.c: OS threads, and where their stacks are. */
 void gc_thread_start(void);
 void gc_thread_enter(void);

@@ -28,6 +28,7 @@
 #pragma weak GC_get_kind_and_size
 #pragma weak GC_get_my_stackbottom
 #pragma weak GC_get_on_collection_event
+#pragma weak GC_get_parallel
 #pragma weak GC_get_push_other_roots
 #pragma weak GC_get_stack_base
 #pragma weak GC_get_suspend_signal

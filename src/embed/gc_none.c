@@ -9,6 +9,11 @@
 #include "embed/gc.h"
 #include "platform/panic.h"
 
+unsigned gc_os_threads(void)
+{
+    return 0;
+}
+
 int vthread_gc_enable(void)
 {
     report("vthread_gc_enable: libvthread was built without libgc, or for "
