@@ -124,7 +124,6 @@ refusals()
 2: 12x is no integer of 32 bits|function main\npush 12x\nend
 2: 4294967296 is no integer of 32 bits|function main\npush 4294967296\nend
 2: the text has no end|function main\ntext "abc\nend
-2: a blank is wanted before "|function main\ntext a"abc"\nend
 2: there is no label there|function main\njump there\nend
 2: there is no local x|function main\nload x\nend
 2: there is no global x|function main\ngetglobal x\nend
@@ -153,7 +152,7 @@ trace='minivm: thread 2, outer, ended by TypeError: add wants integers
     at inner (wrong.vm:5)
     at outer (wrong.vm:10)'
 
-thrower='exception Own
+thrower='class Own message
 function main
 new Own
 dup
