@@ -46,7 +46,7 @@ index -1 of 3
 Pair wanted, this is integer
 Pair wanted, this is bytes
 Pair wanted, this is null
-array of 2000000000000000
+for 16000000000000024 bytes
 thrown in a callback
 4
 bytes wanted, this is array'
