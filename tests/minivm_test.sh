@@ -46,7 +46,8 @@ index -1 of 3
 Pair wanted, this is integer
 Pair wanted, this is bytes
 Pair wanted, this is null
-for 16000000000000024 bytes
+for 8000000000024 bytes
+for length 2305843009213693952
 thrown in a callback
 4
 bytes wanted, this is array'
