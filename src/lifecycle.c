@@ -248,14 +248,19 @@ bool lifecycle_is_valid(const vthread_attr_t *attr)
 static int set_home(struct thread *t, const vthread_attr_t *attr)
 {
     struct continuation *c = &t->continuation;
-    bool is_large = attr->stack_size_bytes > VTHREAD_STACK_SIZE_DEFAULT;
-    if (!is_large && !(attr->flags & VTHREAD_STACK_OWN)
-        && !entry_needs_own(t->fn))
+    bool is_asked = attr->stack_size_bytes > VTHREAD_STACK_SIZE_DEFAULT
+                    || attr->flags & VTHREAD_STACK_OWN;
+    if (!is_asked && !entry_needs_own(t->fn))
         return 0;
     c->flags |= CONTINUATION_WANTS_OWN;
-    if (is_large || attr->flags & VTHREAD_STACK_OWN)
+    if (is_asked)
         c->flags |= CONTINUATION_ASKED_OWN;
-    return continuation_take_own_home(c, attr->stack_size_bytes);
+    int err = continuation_take_own_home(c, attr->stack_size_bytes);
+    if (err == 0 || is_asked)
+        return err;
+    /* It would be better with one, but nobody has asked for it. */
+    c->flags &= ~CONTINUATION_WANTS_OWN;
+    return 0;
 }
 
 static uint64_t flags_of(const vthread_attr_t *attr)

@@ -2,7 +2,9 @@
  * hog_test.c - threads that keep what others wait for are counted.
  */
 #include "carrier/pool.h"
+#include "entry.h"
 #include "hog.h"
+#include "platform/memory.h"
 #include "platform/os_thread.h"
 #include "platform/stack_sample.h"
 #include "tests/threads.h"
@@ -220,6 +222,22 @@ START_TEST(a_hog_is_told_with_the_function_it_is_in)
 }
 END_TEST
 
+START_TEST(who_should_have_an_own_home_does_without_if_there_is_none)
+{
+    set_mode("VTHREAD_OWN_LIMIT", "0");
+    join(start(return_argument, NULL));
+    ck_assert(entry_remember(return_argument, ENTRY_HOLDS));
+    for (unsigned long n = 1; n <= 3; n++) {
+        vthread_t t;
+        memory_fail_after(n);
+        int err = vthread_create(&t, NULL, return_argument, NULL);
+        memory_fail_after(0);
+        ck_assert_int_eq(err, 0);
+        join(t);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("hog");
@@ -231,6 +249,8 @@ int main(void)
                    a_hog_counts_once_a_mount_and_only_while_others_wait);
     tcase_add_test(cases, time_without_a_processor_is_taken_off);
     tcase_add_test(cases, time_in_the_kernel_is_not);
+    tcase_add_test(cases,
+                   who_should_have_an_own_home_does_without_if_there_is_none);
     TCase *places = new_case(suite, "places");
     if (!UNDER_SANITIZER) /* TSan keeps signals for later */
         tcase_add_test(places, a_hog_is_told_with_the_function_it_is_in);
