@@ -240,6 +240,9 @@ survives() # FILE
 }
 
 modes test_programs
+sed -n '/^    ; sums up/,/^|/s/^    //p' "$programs/README.md" \
+    >"$work/readme.vm"
+claim "the program of the README" prints 1000 "$work/readme.vm"
 refusals
 failures_tell
 claim "callbacks pin, monitors do not" pins
