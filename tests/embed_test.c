@@ -10,13 +10,12 @@
 
 /* What the machine has of a thread. */
 struct machine_thread {
-    struct machine_thread *creator, *next; /* of all */
+    struct machine_thread *creator;
     _Atomic int children, mounts, unmounts, ends;
 };
 
 static _Thread_local struct machine_thread *current;
 
-static struct machine_thread *_Atomic all; /* they stay */
 static _Atomic int made, carriers_started, carriers_stopped;
 
 static void *create_thread(void *creator)
@@ -26,7 +25,6 @@ static void *create_thread(void *creator)
     ck_assert_int_lt(number, 16);
     struct machine_thread *m = &all[number];
     m->creator = creator;
-    m->next = atomic_exchange(&all, m);
     if (creator)
         m->creator->children++;
     return m;
