@@ -43,6 +43,11 @@ REGISTERS = {
                       + [(64 + i, "d%d" % i) for i in range(8, 16)]),
         "sp": "sp", "pc": "pc",
     },
+    "riscv:rv64": {
+        "names": dict([(i, "x%d" % i) for i in [8, 9] + list(range(18, 28))]
+                      + [(1, "pc")]),
+        "sp": "sp", "pc": "pc",
+    },
 }
 
 KINDS_OF_WAIT = {
