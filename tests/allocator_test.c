@@ -247,6 +247,14 @@ START_TEST(half_an_allocator_or_a_late_one_is_refused)
 }
 END_TEST
 
+START_TEST(the_boehm_collector_does_not_go_with_it)
+{
+    ck_assert_int_eq(vthread_embed(&machine), 0);
+    ck_assert_int_eq(vthread_gc_enable(), ENOTSUP);
+    use_all();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("allocator");
@@ -258,5 +266,6 @@ int main(void)
     tcase_add_test(cases, a_smaller_table_of_threads_will_do);
     tcase_add_test(cases, without_a_table_there_are_no_threads);
     tcase_add_test(cases, half_an_allocator_or_a_late_one_is_refused);
+    tcase_add_test(cases, the_boehm_collector_does_not_go_with_it);
     return run_suite(suite);
 }

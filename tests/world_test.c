@@ -382,6 +382,7 @@ START_TEST(wrong_calls_are_errors_and_change_nothing)
 {
     ck_assert_int_eq(vthread_world_stop(), ENOTSUP);
     ck_assert_int_eq(vthread_embed(&machine), 0);
+    ck_assert_int_eq(vthread_gc_enable(), ENOTSUP);
     ck_assert_int_eq(vthread_world_start(), EPERM);
     ck_assert_int_eq(vthread_world_roots(look_for_marks, NULL), EPERM);
     ck_assert_int_eq(vthread_world_stop(), 0);
