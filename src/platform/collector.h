@@ -27,7 +27,7 @@ struct collector {
     void (*enter)(void);
     void (*leave)(void);
     /* A virtual thread has been made, and not been started yet, for who will
-     * return to `caller`. */
+     * return to `caller`.  NULL: it does not care. */
     void (*created)(uint32_t number, const void *caller);
     /* Calls fn(arg), which sleeps, and meanwhile neither reads nor writes
      * what is collected, nor runs continuations. */
@@ -52,7 +52,7 @@ static inline void collector_leave(void)
 
 static inline void collector_created(uint32_t number, const void *caller)
 {
-    if (unlikely(collector != NULL))
+    if (unlikely(collector != NULL) && collector->created)
         collector->created(number, caller);
 }
 
