@@ -357,7 +357,9 @@ static void *(*const works[])(void *) = {
 START_TEST(a_look_beside_threads_that_wake_each_other_finds_none)
 {
     vthread_t threads[PAIRS];
-    uint64_t looks = number_from("GC_LOOKS", getenv("STRESS") ? 1000 : 100);
+    uint64_t looks = number_from("GC_LOOKS", getenv("STRESS")        ? 1000
+                                             : sanitizer_is_valgrind ? 5
+                                                                     : 50);
     enable();
     for (int i = 0; i < PAIRS; i++)
         threads[i] = start(works[_i], NULL);
