@@ -91,8 +91,9 @@ typedef struct vthread_gc_leak {
  * threads that can still run, static data, collected memory that is in use,
  * and the memory of malloc (with glibc).  What only other memory holds, mapped
  * by the program or kept uncollectable by nothing but the collector, is not
- * found, nor is a handle that is kept in disguise.  The leaks array itself does
- * not count, and is cleared first.
+ * found, nor is a handle that is kept in disguise, on the stack of an OS thread
+ * that has never called this library, or in an object that only its finalizer
+ * will see.  The leaks array itself does not count, and is cleared first.
  *
  * `vthread dump --leaked` shows what the last call has found, with the names
  * of functions.  The threads stay as they are.
