@@ -45,6 +45,19 @@ int complain_usage(const char *command, const char *format, ...)
     return STATUS_USAGE;
 }
 
+int complain_missing(int argc, char **argv, const char *command,
+                     const char *parts)
+{
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        printf("usage: vthread %s ...\n\n"
+               "It is not there: this tool was built without %s.\n",
+               command, parts);
+        return finish_output(STATUS_FINE);
+    }
+    complain("%s: this tool was built without %s", command, parts);
+    return STATUS_FAILED;
+}
+
 int complain_option(const char *command, int option, char **argv)
 {
     const char *given = argv[optind - 1];

@@ -5,8 +5,5 @@
 
 int cmd_dump(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
-    complain("this tool was built without libdw, so it cannot dump threads");
-    return STATUS_FAILED;
+    return complain_missing(argc, argv, "dump", "libdw");
 }

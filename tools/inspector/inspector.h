@@ -44,6 +44,11 @@ int complain_usage(const char *command, const char *format, ...)
 /* The same for what getopt_long does not like: ':' or '?'. */
 int complain_option(const char *command, int option, char **argv);
 
+/* Of a command that was left out, with its arguments: why.  Asked for help it
+ * says so as an answer. */
+int complain_missing(int argc, char **argv, const char *command,
+                     const char *parts);
+
 /* Flushes standard output.  Returns the status given, or STATUS_FAILED with
  * a complaint when what was written there has not arrived. */
 int finish_output(int status);

@@ -5,8 +5,5 @@
 
 int cmd_trace(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
-    complain("trace: this tool was built without libdw or protobuf-c");
-    return STATUS_FAILED;
+    return complain_missing(argc, argv, "trace", "libdw or protobuf-c");
 }
