@@ -2,13 +2,13 @@
  * bracket.c - ns for entering and leaving a foreign call that does not block.
  *
  * That is what a call of the policy AUTO costs besides the call itself: the
- * bracket of src/blocking.h, with nothing in it, on one carrier.  It is no
+ * bracket of src/call/blocking.h, with nothing in it, on one carrier.  It is no
  * part of the interface, so this program is linked with the inside of the
  * library, as pair is.
  */
 #include "bench/bench.h"
 
-#include "blocking.h"
+#include "call/blocking.h"
 
 #define BRACKETS 1000000
 

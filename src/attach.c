@@ -10,14 +10,14 @@
 #include <stdatomic.h>
 
 #include "carrier_local.h"
-#include "deadlock.h"
-#include "describe.h"
+#include "inspect/deadlock.h"
+#include "inspect/describe.h"
 #include "local.h"
-#include "once.h"
 #include "platform/collector.h"
 #include "platform/fault.h"
 #include "platform/os_thread.h"
 #include "platform/panic.h"
+#include "sync/once.h"
 #include "thread.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;

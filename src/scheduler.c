@@ -19,10 +19,10 @@
 
 #include <vthread.h>
 
-#include "deadlock.h"
-#include "describe.h"
 #include "embed/safepoint.h"
 #include "inspect/control.h"
+#include "inspect/deadlock.h"
+#include "inspect/describe.h"
 #include "inspect/pin.h"
 #include "inspect/trace.h"
 #include "local.h"

@@ -13,10 +13,10 @@
 
 #include "carrier/pool.h"
 #include "continuation/continuation.h"
-#include "hog.h"
+#include "inspect/hog.h"
 #include "platform/futex.h"
+#include "sync/waitlist.h"
 #include "timer.h"
-#include "waitlist.h"
 
 #define SCHEDULERS_MAX 255
 

@@ -62,14 +62,13 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include "cancel.h"
+#include "call/interruptible.h"
 #include "carrier/pool.h"
 #include "continuation/mount.h"
-#include "deadlock.h"
+#include "inspect/deadlock.h"
 #include "inspect/lock_wait.h"
 #include "inspect/pin.h"
 #include "inspect/trace.h"
-#include "interruptible.h"
 #include "local.h"
 #include "platform/clock.h"
 #include "platform/futex.h"
@@ -79,6 +78,7 @@
 #include "platform/system.h"
 #include "running.h"
 #include "scheduler.h"
+#include "scope/cancel.h"
 #include "thread.h"
 #include "timer.h"
 

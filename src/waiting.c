@@ -10,12 +10,12 @@
  */
 #include "waiting.h"
 
-#include "multiwait.h"
-#include "mutex.h"
-#include "once.h"
-#include "rwlock.h"
-#include "scope.h"
-#include "waitlist.h"
+#include "scope/scope.h"
+#include "sync/multiwait.h"
+#include "sync/mutex.h"
+#include "sync/once.h"
+#include "sync/rwlock.h"
+#include "sync/waitlist.h"
 
 static const char *const names[] = {
     [WAIT_UNKNOWN] = "something", [WAIT_MUTEX] = "mutex",

@@ -6,7 +6,7 @@
 
 #include <vthread/block.h>
 
-#include "blocking.h"
+#include "call/blocking.h"
 #include "tests/threads.h"
 
 static void *add_one(void *number)

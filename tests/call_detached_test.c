@@ -4,11 +4,11 @@
  */
 #include <semaphore.h>
 
-#include "deadlock.h"
-#include "offload.h"
+#include "call/offload.h"
+#include "call/signature.h"
+#include "inspect/deadlock.h"
 #include "platform/memory.h"
 #include "platform/os_thread.h"
-#include "signature.h"
 #include "tests/calls.h"
 #include "tests/children.h"
 #include "tests/random.h"

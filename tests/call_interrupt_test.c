@@ -6,7 +6,7 @@
 
 #include <vthread/cancel.h>
 
-#include "offload.h"
+#include "call/offload.h"
 #include "tests/calls.h"
 #include "tests/children.h"
 

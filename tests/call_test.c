@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <time.h>
 
-#include "call_site.h"
+#include "call/call_site.h"
 #include "tests/calls.h"
 #include "tests/children.h"
 

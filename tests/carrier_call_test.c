@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <semaphore.h>
 
-#include "blocking.h"
-#include "deadlock.h"
+#include "call/blocking.h"
+#include "inspect/deadlock.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 

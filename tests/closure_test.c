@@ -2,7 +2,7 @@
  * closure_test.c - foreign code that calls back: on virtual threads, where it
  * may wait, on OS threads of its own, and in detached calls.
  */
-#include "call.h"
+#include "call/call.h"
 #include "platform/memory.h"
 #include "tests/calls.h"
 #include "tests/random.h"

@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "mutex.h"
+#include "sync/mutex.h"
 #include "tests/children.h"
 #include "tests/random.h"
 #include "tests/threads.h"

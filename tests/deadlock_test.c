@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "blocking.h"
+#include "call/blocking.h"
 #include "inspect/control_protocol.h"
 #include "tests/deadlocks.h"
 #include "tests/random.h"

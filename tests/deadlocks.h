@@ -9,7 +9,7 @@
 #ifndef TESTS_DEADLOCKS_H
 #define TESTS_DEADLOCKS_H
 
-#include "deadlock.h"
+#include "inspect/deadlock.h"
 #include "platform/os_thread.h"
 #include "tests/threads.h"
 

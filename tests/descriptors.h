@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "descriptor.h"
+#include "io/descriptor.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 

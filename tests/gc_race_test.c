@@ -10,10 +10,10 @@
 #include <vthread.h>
 #include <vthread/gc.h>
 
-#include "multiwait.h"
-#include "mutex.h"
+#include "sync/multiwait.h"
+#include "sync/mutex.h"
 #define word_of scope_word_of /* threads.h has one by handle */
-#include "scope_parts.h"
+#include "scope/scope_parts.h"
 #undef word_of
 
 static uint64_t number_of_leaks(void)

@@ -3,7 +3,7 @@
  */
 #include "carrier/pool.h"
 #include "entry.h"
-#include "hog.h"
+#include "inspect/hog.h"
 #include "platform/memory.h"
 #include "platform/os_thread.h"
 #include "platform/stack_sample.h"

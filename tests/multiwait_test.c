@@ -3,8 +3,8 @@
  */
 #include <errno.h>
 
-#include "multiwait.h"
 #include "platform/memory.h"
+#include "sync/multiwait.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-#include "mutex.h"
+#include "sync/mutex.h"
 #include "tests/threads.h"
 #include "tests/trail.h"
 

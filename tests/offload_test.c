@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "offload.h"
+#include "call/offload.h"
 #include "platform/os_thread.h"
 #include "settings.h"
 #include "tests/random.h"

@@ -254,7 +254,7 @@ test_limiter()
 
 takes_turns()
 {
-    run 0 limiter -r 1000 "$tree/src/key.c" "$tree/src/once.c" &&
+    run 0 limiter -r 1000 "$tree/src/key.c" "$tree/src/sync/once.c" &&
         ! cat "$tree/src/"{key,once}.c | cmp -s - "$work/out" &&
         ! cat "$tree/src/"{once,key}.c | cmp -s - "$work/out"
 }

@@ -4,8 +4,8 @@
  *
  * Where there is no ring there is nothing to test.
  */
+#include "io/ring.h"
 #include "platform/ring.h"
-#include "ring.h"
 #include "tests/files.h"
 
 struct reading {

@@ -7,8 +7,8 @@
 
 #include <vthread/call.h>
 
+#include "call/signature.h"
 #include "platform/memory.h"
-#include "signature.h"
 #include "tests/random.h"
 #include "tests/threads.h"
 

@@ -10,9 +10,9 @@
 #include <errno.h>
 
 #include "platform/futex.h"
+#include "sync/waitlist.h"
 #include "tests/simulate/simulate.h"
 #include "tests/threads.h"
-#include "waitlist.h"
 
 static struct {
     struct os_lock lock;

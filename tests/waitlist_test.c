@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sync/waitlist.h"
 #include "tests/random.h"
 #include "tests/support.h"
-#include "waitlist.h"
 
 enum { THREADS = 16 };
 

@@ -13,9 +13,9 @@
 #include <errno.h>
 #include <sys/eventfd.h>
 
-#include "descriptor.h"
 #include "embed/gc.h"
 #include "embed/gc_library.h"
+#include "io/descriptor.h"
 #include "lifecycle.h"
 #include "local.h"
 #include "platform/system.h"

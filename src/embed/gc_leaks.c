@@ -13,11 +13,11 @@
 
 #include <vthread/gc.h>
 
-#include "describe.h"
 #include "embed/gc.h"
 #include "embed/gc_library.h"
 #include "embed/leak_table.h"
 #include "embed/leak_trace.h"
+#include "inspect/describe.h"
 #include "platform/futex.h"
 #include "thread.h"
 #include "waiting.h"

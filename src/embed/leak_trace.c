@@ -42,9 +42,9 @@
 #include "embed/roots.h"
 #include "local.h"
 #include "platform/memory.h"
+#include "sync/waitlist.h"
 #include "thread.h"
 #include "waiting.h"
-#include "waitlist.h"
 
 #define WAITS (THREAD_PARKED | THREAD_WAITING)
 

@@ -33,8 +33,8 @@
 #include <vthread/control.h>
 #include <vthread/time.h>
 
-#include "deadlock.h"
 #include "inspect/control_protocol.h"
+#include "inspect/deadlock.h"
 #include "inspect/pin.h"
 #include "platform/clock.h"
 #include "platform/futex.h"

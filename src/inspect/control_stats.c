@@ -17,10 +17,10 @@
 
 #include <vthread.h>
 
-#include "describe.h"
 #include "entry.h"
 #include "inspect/control.h"
 #include "inspect/control_protocol.h"
+#include "inspect/describe.h"
 #include "inspect/pin.h"
 #include "inspect/record.h"
 #include "local.h"

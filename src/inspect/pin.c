@@ -26,7 +26,7 @@
 #include <vthread.h>
 
 #include "carrier/pool.h"
-#include "describe.h"
+#include "inspect/describe.h"
 #include "inspect/lock_wait.h"
 #include "inspect/pin_report.h"
 #include "inspect/pin_ring.h"
@@ -37,9 +37,9 @@
 #include "platform/unwinder.h"
 #include "scheduler.h"
 #include "settings.h"
+#include "sync/waitlist.h"
 #include "thread.h"
 #include "waiting.h"
-#include "waitlist.h"
 
 enum {
     FRAMES = VTHREAD_PIN_FRAMES_MAX,

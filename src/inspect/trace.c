@@ -38,13 +38,13 @@
 #include <time.h>
 
 #include "continuation/continuation.h"
-#include "describe.h"
+#include "inspect/describe.h"
 #include "local.h"
 #include "platform/cycles.h"
 #include "platform/memory.h"
 #include "platform/os_thread.h"
 #include "scheduler.h"
-#include "scope.h"
+#include "scope/scope.h"
 #include "thread.h"
 
 /* No event: when is 56 bits of ticks. */

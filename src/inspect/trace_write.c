@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "continuation/continuation.h"
-#include "describe.h"
+#include "inspect/describe.h"
 #include "platform/system.h"
 #include "thread.h"
 

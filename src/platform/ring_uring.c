@@ -1,7 +1,7 @@
 /*
  * ring_uring.c - io_uring through liburing.
  *
- * Not here: which transfers are made this way, and who waits (src/ring.c).
+ * Not here: which transfers are made this way, and who waits (src/io/ring.c).
  *
  * An OS thread of its own, the keeper, is the only one that touches the
  * ring; the others push requests on a list.  The kernel tells of a
