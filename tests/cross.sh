@@ -47,6 +47,7 @@ left_out() { # NOUN of tests/NOUN_test; prints why, or fails
     *:pin_chain)
         echo "without process_vm_readv, which qemu-user lacks, what is waited" \
             "for has no name" ;;
+    *:target) echo "qemu-user has no process_vm_readv" ;;
     *:panic) echo "qemu-user adds words of its own to the last ones" ;;
     *:process) echo "qemu-user's vfork is a fork: no error of exec is seen" ;;
     *) return 1 ;;
@@ -67,6 +68,9 @@ cases_of() { # NOUN
     *-gnu:pin_episode)
         echo "planted,none: without process_vm_readv, which qemu-user lacks," \
             "what is waited for has no name" ;;
+    aarch64-*:pin_lock)
+        echo "ways,conditions,oddities: qemu-aarch64 forgets robust mutexes" \
+            "when their owner dies" ;;
     *-gnu:posix_call) echo "posix_call: qemu-user has no preadv2" ;;
     *-gnu:trace_record)
         echo "events,rings,on and off,when something happens: qemu-user has" \
