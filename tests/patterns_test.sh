@@ -175,7 +175,13 @@ gunzips()
 
 test_gzip()
 {
-    local list=("$tree"/*/*.[ch] "$tree/large" "$tree/empty" "$tree/bytes")
+    local list=("$tree/large" "$tree/empty" "$tree/bytes")
+    # The others, once for all.
+    if [ -z "$mode$*" ]; then
+        list+=("$tree"/*/*.[ch])
+    else
+        list+=("$tree"/src/[a-d]*.[ch])
+    fi
     local files=${#list[@]}
     claim "gzip: gunzip gives the same bytes" gunzips "$@" "${list[@]}"
 }
