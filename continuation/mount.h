@@ -63,6 +63,16 @@ uintptr_t mount_yield_handling(struct continuation *c, uintptr_t value);
 
 /* ---- Switching ---------------------------------------------------------- */
 
+/* Whether an address is on the stack of what is innermost: false on the native
+ * stack around a switch, when that counts as current. */
+static inline bool mount_is_on_stack(const struct mount_point *mp,
+                                     const void *address)
+{
+    const struct continuation *c = mp->current;
+    return c && (const char *)address >= (const char *)c->home->bottom
+           && (const char *)address < (const char *)c->home->top;
+}
+
 static inline struct sanitizer_stack *mount_sanitizer(struct mount_point *mp,
                                                       struct continuation *c)
 {

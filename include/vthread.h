@@ -165,7 +165,10 @@ VTHREAD_API int vthread_detach(vthread_t thread);
  */
 VTHREAD_API vthread_t vthread_self(void);
 
-/* True on a virtual thread, false on a platform thread.  Blocks never. */
+/* True on a virtual thread, false on a platform thread; false too in what a
+ * virtual thread has called that may not wait: callbacks on the OS thread's
+ * own stack (vthread/embed.h), and those of a collector that has stopped all
+ * others.  Blocks never. */
 VTHREAD_API bool vthread_is_virtual(void);
 
 /*

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "carrier_local.h"
+#include "continuation/mount.h"
 #include "inspect/deadlock.h"
 #include "inspect/describe.h"
 #include "local.h"
@@ -116,10 +117,16 @@ vthread_t vthread_self(void)
     return self ? thread_handle(self) : 0;
 }
 
+/* Not in what is called on the native stack while a thread is mounted: a wait
+ * would leave a stack that it is not on. */
 bool vthread_is_virtual(void)
 {
-    struct thread *self = local_thread(local_self());
+    const struct local *here = local_self();
+    const struct thread *self = local_thread(here);
     return self
            && !(atomic_load_explicit(&self->word, memory_order_relaxed)
-                & THREAD_PLATFORM);
+                & THREAD_PLATFORM)
+           && !here->stands_still
+           && mount_is_on_stack(mount_point_self(),
+                                __builtin_frame_address(0));
 }

@@ -25,7 +25,10 @@
 #include "embed/leak_table.h"
 #include "embed/roots.h"
 #include "embed/world.h"
+#include "inspect/held.h"
+#include "inspect/place.h"
 #include "inspect/trace.h"
+#include "local.h"
 #include "platform/collector.h"
 #include "platform/futex.h"
 #include "platform/memory.h"
@@ -120,6 +123,31 @@ static const struct collector boehm = {
     .sleep = gc_thread_sleep,
 };
 
+/* ---- Waiting ------------------------------------------------------------ */
+
+/* While others are stopped the collector sleeps between its signals, if they
+ * take long, and marks together with its own OS threads.  What it calls for
+ * that may be interposed (libvthread-posix, libvthread-pin): a virtual thread
+ * that left its stack there would leave everything stopped. */
+static void stand_still(GC_EventType event)
+{
+    if (event == GC_EVENT_PRE_STOP_WORLD)
+        local_self()->stands_still = true;
+    else if (event == GC_EVENT_POST_START_WORLD)
+        local_self()->stands_still = false;
+}
+
+/* Its locks are taken on native stacks too, and by who makes room for frames;
+ * with one of them nobody can leave a stack.  As long as a lock is not tracked
+ * it is not waited for but in the kernel. */
+static void leave_out_locks(void)
+{
+    uintptr_t low;
+    size_t size_bytes;
+    if (place_find_variables((uintptr_t)push_former_roots, &low, &size_bytes))
+        held_leave_out(low, size_bytes);
+}
+
 /* ---- The recorder ------------------------------------------------------- */
 
 static GC_on_collection_event_proc notify_formerly;
@@ -128,6 +156,7 @@ static GC_on_collection_event_proc notify_formerly;
  * none, and these two do not either. */
 static void GC_CALLBACK note_event(GC_EventType event)
 {
+    stand_still(event);
     if (event == GC_EVENT_START && trace_is_on())
         trace_note(TRACE_GC, 0);
     else if (event == GC_EVENT_END && trace_is_on())
@@ -178,6 +207,7 @@ static int turn_on(void)
     roots_on(settings_get()->freeze == FREEZE_GUARD);
     thread_generation_first = GENERATION_FIRST;
     push_former_roots = GC_get_push_other_roots();
+    leave_out_locks();
     GC_set_push_other_roots(push_roots);
     notify_formerly = GC_get_on_collection_event();
     GC_set_on_collection_event(note_event);

@@ -280,6 +280,13 @@ void held_upcall_end(struct held_pins pins)
 
 /* ---- Locks -------------------------------------------------------------- */
 
+struct held_left_out held_left_out;
+
+void held_leave_out(uintptr_t low, size_t size_bytes)
+{
+    held_left_out = (struct held_left_out){low, size_bytes};
+}
+
 /* With the table full. */
 __attribute__((noinline, cold)) static void take_unlisted(struct held *held)
 {
@@ -295,7 +302,7 @@ static void take_again(struct held_entry *entry, const void *lock,
     if (unlikely(GET(entry->given) == lock)) {
         SET(entry->given, NULL);
         SET(entry->site, site);
-            SET(entry->count, 1);
+        SET(entry->count, 1);
     } else {
         SET(entry->count, GET(entry->count) + 1);
     }
@@ -304,7 +311,7 @@ static void take_again(struct held_entry *entry, const void *lock,
 void vthread_lock_taken(const void *lock, vthread_hold_kind_t kind,
                         const void *site)
 {
-    struct held *held = held_self();
+    struct held *held = held_is_left_out(lock) ? NULL : held_self();
     if (unlikely(!held))
         return;
     if (!site)
@@ -384,7 +391,7 @@ __attribute__((noinline)) static void release(struct held *held,
 /* Mostly the one that was taken last. */
 void vthread_lock_released(const void *lock)
 {
-    struct held *held = held_self();
+    struct held *held = held_is_left_out(lock) ? NULL : held_self();
     if (unlikely(!held))
         return;
     uint32_t count = GET(held->count);

@@ -97,6 +97,21 @@ static inline struct held *held_self(void)
 void held_pin(const char *why, const void *site);
 void held_unpin(void);
 
+/* Locks at these addresses are not tracked: those of a library that is called
+ * where nothing may wait but in the kernel.  Before there are threads. */
+void held_leave_out(uintptr_t low, size_t size_bytes);
+
+extern __attribute__((visibility("hidden"))) struct held_left_out {
+    uintptr_t low;
+    size_t size_bytes;
+} held_left_out;
+
+static inline bool held_is_left_out(const void *lock)
+{
+    return unlikely((uintptr_t)lock - held_left_out.low
+                    < held_left_out.size_bytes);
+}
+
 /* A function that foreign code has called begins, ends: what runs is pinned
  * meanwhile. */
 struct held_pins held_upcall_begin(void);

@@ -181,27 +181,35 @@ static void want_no_more(struct held *held)
         atomic_store_explicit(&held->wanted, NULL, memory_order_relaxed);
 }
 
+/* As a platform thread does, and in what is called on the native stack. */
+static int wait_as_it_is(int (*fn)(void *request), const void *request,
+                         size_t size_bytes)
+{
+    _Alignas(16) unsigned char copy[VTHREAD_LOCK_REQUEST_MAX];
+    memcpy(copy, request, size_bytes);
+    return fn(copy);
+}
+
 int vthread_lock_wait(const void *lock, const void *also,
                       vthread_hold_kind_t kind, int (*fn)(void *request),
                       const void *request, size_t size_bytes)
 {
-    _Alignas(16) unsigned char copy[VTHREAD_LOCK_REQUEST_MAX];
+    if (size_bytes > VTHREAD_LOCK_REQUEST_MAX)
+        return EINVAL;
+    if (held_is_left_out(lock))
+        return wait_as_it_is(fn, request, size_bytes);
     struct thread *self = local_thread(local_self());
     struct held *held = held_self();
     int result;
-    if (size_bytes > sizeof copy)
-        return EINVAL;
     want(held, lock, kind, self);
     struct queue *q = kind == VTHREAD_HOLD_COND ? NULL : queue_of(lock);
     if (q && !arrive(q, lock, clock_now_ns()))
         q = NULL;
-    if (vthread_is_virtual()) {
+    if (vthread_is_virtual())
         result = wait_virtually(self, lock, also, kind, fn, request,
                                 size_bytes);
-    } else {
-        memcpy(copy, request, size_bytes);
-        result = fn(copy);
-    }
+    else
+        result = wait_as_it_is(fn, request, size_bytes);
     if (q)
         depart(q, clock_now_ns());
     want_no_more(held);

@@ -97,3 +97,41 @@ void place_describe(const struct place *place, char *buffer, size_t size_bytes)
                     place->function ? place->function : "",
                     place->function ? ")" : "");
 }
+
+struct module_search {
+    uintptr_t code, low, high;
+};
+
+static int see_variables(struct dl_phdr_info *info, size_t size, void *argument)
+{
+    struct module_search *search = argument;
+    bool has_code = false;
+    (void)size;
+    search->low = UINTPTR_MAX;
+    search->high = 0;
+    for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
+        uintptr_t low = info->dlpi_addr + segment->p_vaddr;
+        uintptr_t high = low + segment->p_memsz;
+        if (segment->p_type != PT_LOAD)
+            continue;
+        has_code = has_code || search->code - low < segment->p_memsz;
+        if (!(segment->p_flags & PF_W))
+            continue;
+        search->low = low < search->low ? low : search->low;
+        search->high = high > search->high ? high : search->high;
+    }
+    if (!*info->dlpi_name)
+        search->high = 0;
+    return has_code;
+}
+
+bool place_find_variables(uint64_t code, uintptr_t *low, size_t *size_bytes)
+{
+    struct module_search search = {.code = (uintptr_t)code};
+    if (!dl_iterate_phdr(see_variables, &search) || search.high <= search.low)
+        return false;
+    *low = search.low;
+    *size_bytes = search.high - search.low;
+    return true;
+}

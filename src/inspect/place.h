@@ -25,8 +25,18 @@ void place_find(uint64_t return_address, struct place *place);
 /* The same of something that lies in memory: the name is that of a variable. */
 void place_find_data(uint64_t address, struct place *place);
 
+/* The variables of the shared library that has this code: all of them lie in
+ * [*low, *low + *size_bytes).  False: it is in the program itself, or nowhere
+ * that the loader knows. */
+bool place_find_variables(uint64_t code, uintptr_t *low, size_t *size_bytes);
+
 /* "server+0x1a2b (serve)". */
 void place_describe(const struct place *place, char *buffer,
                     size_t size_bytes);
+
+/* The variables of the shared library that has this code: all of them lie in
+ * [*low, *low + *size_bytes).  False: it is in the program itself, or nowhere
+ * that the loader knows. */
+bool place_find_variables(uint64_t code, uintptr_t *low, size_t *size_bytes);
 
 #endif
