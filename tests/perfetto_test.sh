@@ -240,7 +240,21 @@ claim "--last without a reason writes nothing, and says so" \
 claim "a program without the library is told" \
     same "$(status_of "$tool" trace -o "$work/x" true)" 3
 claim "one that is not there, too" \
-    same "$(status_of "$tool" trace -o "$work/x" /nonexistent/program)" 3
+    same "$(status_of "$tool" trace -o "$work/x" /nonexistent/program)" 127
+claim "nor one that cannot be run" \
+    same "$(status_of "$tool" trace -o "$work/x" /)" 126
+claim "a program that fails, and has not used the library, has its own status" \
+    same "$(status_of "$tool" trace -o "$work/x" false)" 1
+claim "the tool dies as the program did" \
+    same "$(status_of "$tool" trace -o "$work/x" sh -c 'kill -TERM $$')" 143
+sends_on() {
+    "$tool" trace -o "$work/x" sh -c 'trap "exit 7" USR1; echo ready; while :; do sleep 0.1; done' >"$work/sent" &
+    await grep -q ready "$work/sent"
+    kill -USR1 $!
+    wait $!
+    same $? 7
+}
+claim "signals that are sent to the tool go to the program" sends_on
 claim "times are 5s or 200ms" \
     same "$(status_of "$tool" trace --last soon examples/hello)" 2
 claim "a program is needed" same "$(status_of "$tool" trace)" 2

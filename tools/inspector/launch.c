@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,6 +159,23 @@ static void watch_signals(struct launch *launch)
     launch->signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* 126 or 127 with a complaint if it cannot. */
+static int start_or_complain(struct launch *launch, char **argv)
+{
+    watch_signals(launch);
+    int err = start_program(launch, argv);
+    if (err == 0)
+        return STATUS_FINE;
+    complain("cannot run '%s': %s", argv[0], strerror(err));
+    return err == ENOENT ? 127 : 126;
+}
+
+int launch_start_alone(struct launch *launch, char **argv)
+{
+    *launch = (struct launch){.listener = -1};
+    return start_or_complain(launch, argv);
+}
+
 int launch_start(struct launch *launch, char **argv, bool preload)
 {
     char name[64], variable[80], path[PATH_MAX];
@@ -174,12 +192,7 @@ int launch_start(struct launch *launch, char **argv, bool preload)
     launch->has_linked = is_found && has_linked_pin(path);
     launch->preloads =
         preload && !launch->is_static && !launch->has_linked && preload_pin();
-    watch_signals(launch);
-    int err = start_program(launch, argv);
-    if (err == 0)
-        return STATUS_FINE;
-    complain("cannot run '%s': %s", argv[0], strerror(err));
-    return err == ENOENT ? 127 : 126;
+    return start_or_complain(launch, argv);
 }
 
 /* ---- Signals ------------------------------------------------------------ */
@@ -224,9 +237,17 @@ static void die_of(int signal)
     sigprocmask(SIG_UNBLOCK, &only, NULL);
 }
 
+void launch_wait(struct launch *launch)
+{
+    struct pollfd ready = {.fd = launch->signals, .events = POLLIN};
+    for (look_for_end(launch); !launch->has_ended; launch_signals(launch))
+        poll(&ready, 1, -1);
+}
+
 int launch_finish(struct launch *launch)
 {
-    close(launch->listener);
+    if (launch->listener >= 0)
+        close(launch->listener);
     close(launch->signals);
     if (WIFEXITED(launch->end))
         return WEXITSTATUS(launch->end);

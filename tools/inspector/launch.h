@@ -29,6 +29,12 @@ void launch_setting(const char *variable, const char *value);
  * a complaint, as shells have it. */
 int launch_start(struct launch *launch, char **argv, bool preload);
 
+/* The same, and its library does not call us. */
+int launch_start_alone(struct launch *launch, char **argv);
+
+/* Waits for its end, and sends signals on meanwhile. */
+void launch_wait(struct launch *launch);
+
 /* Takes the signals that have come. */
 void launch_signals(struct launch *launch);
 

@@ -8,15 +8,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "follow.h"
 #include "inspector.h"
+#include "launch.h"
 #include "perfetto.h"
 #include "recording.h"
 #include "symbols.h"
@@ -146,38 +145,13 @@ static void set_number(const char *name, unsigned long number)
     setenv(name, text, 1);
 }
 
-_Noreturn static void become(char **program, const struct options *options,
-                             const char *recording)
+static void set_up(const struct options *options, const char *recording)
 {
     setenv("VTHREAD_TRACE", recording, 1);
     if (options->last_ms > 0)
         set_number("VTHREAD_TRACE_MS", options->last_ms);
     if (options->kb > 0)
         set_number("VTHREAD_TRACE_KB", options->kb);
-    execvp(program[0], program);
-    complain("%s: %s", program[0], strerror(errno));
-    _exit(127);
-}
-
-/* How the program ends is its own affair; what the terminal sends to both,
- * only it heeds. */
-static int run(char **program, const struct options *options,
-               const char *recording)
-{
-    int how;
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0)
-        become(program, options, recording);
-    if (pid < 0) {
-        complain("%s: %s", program[0], strerror(errno));
-        return -1;
-    }
-    signal(SIGINT, SIG_IGN);
-    signal(SIGQUIT, SIG_IGN);
-    while (waitpid(pid, &how, 0) < 0 && errno == EINTR)
-        continue;
-    return WIFSIGNALED(how) ? 128 + WTERMSIG(how) : WEXITSTATUS(how);
 }
 
 /* All that were written: RECORDING, RECORDING.2 ... */
@@ -239,15 +213,25 @@ static int trace_process(const char *pid, const struct options *options)
     return finish_output(status);
 }
 
+/* How the program ends is its own affair; of one that has done well but was
+ * not recorded the status tells that. */
 static int trace_program(char **program, const struct options *options)
 {
     char recording[PATH_MAX];
+    struct launch launch;
     int status = name_recording(options, recording, sizeof recording);
     if (status != STATUS_FINE)
         return status;
-    int ended = run(program, options, recording);
-    status = ended < 0 ? STATUS_FAILED : convert_all(recording, options);
-    return finish_output(status == STATUS_FINE ? ended : status);
+    set_up(options, recording);
+    status = launch_start_alone(&launch, program);
+    if (status != STATUS_FINE)
+        return status;
+    launch_wait(&launch);
+    status = finish_output(convert_all(recording, options));
+    int ended = launch_finish(&launch);
+    return status == STATUS_FINE || (status == STATUS_TARGET && ended != 0)
+               ? ended
+               : status;
 }
 
 /* ---- The command -------------------------------------------------------- */
