@@ -121,8 +121,8 @@ void thread_finish(struct thread *self)
         finish_all(self, extra);
 }
 
-/* The record of such a call lies on the stack that is about to be left, and
- * others look at it. */
+/* Such a call has a timer, and others look at its record: nobody would end
+ * that. */
 static void refuse_in_call(const struct thread *self)
 {
     if (self

@@ -448,6 +448,149 @@ static void *calls_out(void *arg)
     return arg;
 }
 
+/* ---- During an upcall --------------------------------------------------- */
+
+struct upcall {
+    vthread_closure_t *closure;
+    void (*code)(void);
+};
+
+static struct upcall upcall_of(vthread_closure_fn *fn, void *user)
+{
+    struct upcall u;
+    vthread_signature_t *signature;
+    ck_assert_int_eq(vthread_signature_parse(&signature, "v()", NULL), 0);
+    ck_assert_int_eq(
+        vthread_closure_create(&u.closure, &u.code, signature, fn, user), 0);
+    return u;
+}
+
+/* The call is cancelled in the upcall, and the read after it ends. */
+static void is_told_after(vthread_closure_fn *fn, void *user, unsigned policy)
+{
+    struct upcall u = upcall_of(fn, user);
+    vthread_call_site_t site = {.signature = "i(p)",
+                                .policy = policy,
+                                .flags = VTHREAD_CALL_INTERRUPTIBLE};
+    void *place = u.code, *args[] = {&place};
+    int result = 0, error = 0;
+    ck_assert_int_eq(vthread_call(&site, FN(calls_back_and_reads), &result,
+                                  args, &error),
+                     ECANCELED);
+    ck_assert_int_eq(result, -1);
+    ck_assert_int_eq(error, EINTR);
+    vthread_closure_destroy(u.closure);
+}
+
+static void is_cancelled_with_that_disabled(void *user, void *result,
+                                            void *const args[])
+{
+    (void)user, (void)result, (void)args;
+    ck_assert_int_eq(vthread_cancel_disable(), 0);
+    ck_assert_int_eq(vthread_interrupt(vthread_self()), 0);
+    ck_assert_int_eq(vthread_cancel_enable(), 0);
+}
+
+static void *disables_it(void *arg)
+{
+    is_told_after(is_cancelled_with_that_disabled, NULL, VTHREAD_CALL_AUTO);
+    is_told_after(is_cancelled_with_that_disabled, NULL,
+                  VTHREAD_CALL_BLOCKING);
+    return arg;
+}
+
+START_TEST(who_is_cancelled_in_an_upcall_that_disables_it_is_told_after_it)
+{
+    open_pipe();
+    on_both_kinds(disables_it);
+}
+END_TEST
+
+static void sleeps_until_cancelled(void *user, void *result,
+                                   void *const args[])
+{
+    (void)user, (void)result, (void)args;
+    atomic_fetch_add(&begun, 1);
+    ck_assert_int_eq(vthread_sleep_until(VTHREAD_NEVER), ECANCELED);
+}
+
+static int is_of_a_scope(const void *policy, void *result)
+{
+    (void)result;
+    is_told_after(sleeps_until_cancelled, NULL, *(const unsigned *)policy);
+    return 0;
+}
+
+static void *cancels_its_scope(void *policy)
+{
+    vthread_scope_t *scope;
+    ck_assert_int_eq(vthread_scope_open(&scope, NULL), 0);
+    ck_assert_int_eq(vthread_scope_fork(scope, NULL, is_of_a_scope, policy,
+                                        sizeof(unsigned), 0),
+                     0);
+    until_begun();
+    ck_assert_int_eq(vthread_scope_cancel(scope), 0);
+    ck_assert_int_eq(vthread_scope_close(scope), 0);
+    return NULL;
+}
+
+START_TEST(a_scope_that_is_cancelled_in_an_upcall_ends_the_call_as_well)
+{
+    open_pipe();
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned policy = policies[i];
+        join(start(cancels_its_scope, &policy));
+        atomic_store(&begun, 0);
+    }
+}
+END_TEST
+
+static void sleeps_a_little(void *user, void *result, void *const args[])
+{
+    (void)user, (void)result, (void)args;
+    vthread_sleep(20 * VTHREAD_US);
+}
+
+static int calls_back(void (*code)(void))
+{
+    code();
+    return 42;
+}
+
+static void *waits_in_upcalls(void *arg)
+{
+    struct upcall u = upcall_of(sleeps_a_little, NULL);
+    unsigned number = (unsigned)(uintptr_t)arg;
+    vthread_call_site_t site = {.signature = "i(p)",
+                                .policy = policies[number % 2],
+                                .flags = VTHREAD_CALL_INTERRUPTIBLE};
+    for (int i = 0; i < 20; i++) {
+        void *place = u.code, *args[] = {&place};
+        int result = 0;
+        int err = vthread_call(&site, FN(calls_back), &result, args, NULL);
+        ck_assert(err == 0 || err == ECANCELED);
+        ck_assert_int_eq(result, err == 0 ? 42 : 0);
+    }
+    vthread_closure_destroy(u.closure);
+    return NULL;
+}
+
+/* Their stacks are other threads' meanwhile. */
+START_TEST(many_who_wait_in_upcalls_may_be_cancelled)
+{
+    enum { COUNT = 100 };
+    vthread_t threads[COUNT];
+    for (uintptr_t i = 0; i < COUNT; i++)
+        threads[i] = start(waits_in_upcalls, (void *)i);
+    for (int i = 0; i < 2000; i++) {
+        vthread_interrupt(threads[i % COUNT]);
+        vthread_yield();
+    }
+    for (int i = 0; i < COUNT; i++)
+        join(threads[i]);
+}
+END_TEST
+
 START_TEST(the_deadline_of_a_call_ends_no_other_in_its_upcall)
 {
     open_pipe();
@@ -477,5 +620,11 @@ int main(void)
     tcase_add_test(cases, who_exits_inside_is_told);
     tcase_add_test(cases,
                    the_deadline_of_a_call_ends_no_other_in_its_upcall);
+    tcase_add_test(
+        cases,
+        who_is_cancelled_in_an_upcall_that_disables_it_is_told_after_it);
+    tcase_add_test(
+        cases, a_scope_that_is_cancelled_in_an_upcall_ends_the_call_as_well);
+    tcase_add_test(cases, many_who_wait_in_upcalls_may_be_cancelled);
     return run_suite(suite);
 }

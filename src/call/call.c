@@ -83,7 +83,7 @@ void call_frame_suspend(struct call_frame *frame)
 {
     int saved = errno;
     if (frame->interruptible)
-        os_interrupt_pause(&frame->interruptible->os);
+        interruptible_pause(frame->interruptible);
     if (frame->upcalls_ns)
         *frame->upcalls_ns -= clock_now_ns();
     end_blocking(frame);
@@ -106,7 +106,8 @@ void call_frame_resume(struct call_frame *frame)
     if (frame->upcalls_ns)
         *frame->upcalls_ns += clock_now_ns();
     if (frame->interruptible)
-        os_interrupt_resume(&frame->interruptible->os);
+        interruptible_resume(frame->interruptible,
+                             frame->blocking.self);
     call_local_self()->frame = frame;
     errno = saved;
 }
@@ -190,7 +191,7 @@ call_interruptible(struct site *site,
                    int *error, uint64_t deadline_ns)
 {
     struct call_frame frame;
-    struct interruptible interruptible;
+    struct interruptible *interruptible;
     int own_error, *place = error ? error : &own_error;
     uint64_t upcalls_ns = 0;
     bool is_long = site->policy == VTHREAD_CALL_BLOCKING
@@ -202,14 +203,14 @@ call_interruptible(struct site *site,
     err = interruptible_begin(&interruptible, self, deadline_ns);
     if (err != 0) {
         close_bracket(&frame);
-        return err == EAGAIN ? ENOMEM : err;
+        return err;
     }
-    frame.interruptible = &interruptible;
+    frame.interruptible = interruptible;
     frame.upcalls_ns = &upcalls_ns;
     uint64_t begun_ns = clock_now_ns();
     make_call(signature, fn, result, args, place);
     uint64_t ended_ns = clock_now_ns();
-    interruptible_end(&interruptible, self);
+    interruptible_end(interruptible, self);
     close_bracket(&frame);
     learn(site, &frame, is_long, ended_ns - begun_ns - upcalls_ns);
     return *place == EINTR ? cause_of_end(deadline_ns) : 0;

@@ -13,12 +13,18 @@
  * Both 2 are decided by the order in which the word was changed.  The list is
  * for calls at interruptible sites only, and its lock is held for a system
  * call at most.
+ *
+ * In an upcall the thread may wait, and who cancels it then ends that wait and
+ * nothing else; or it may have disabled its cancellation.  So the thread looks
+ * at its word again after the upcall.
  */
 #include "call/interruptible.h"
 
 #include <errno.h>
 
 #include <vthread/cancel.h>
+
+#include "platform/memory.h"
 
 static struct os_lock lock;
 static struct interruptible *first; /* L */
@@ -56,18 +62,33 @@ static void leave_call(struct thread *self)
                               memory_order_relaxed);
 }
 
-int interruptible_begin(struct interruptible *call, struct thread *self,
+/* What vthread_testcancel would say; the word stays as it is. */
+static bool is_cancelled(const struct thread *self)
+{
+    uint64_t word = atomic_load_explicit(&self->word, memory_order_relaxed);
+    return !(word & THREAD_MASKED)
+           && word & (THREAD_INTERRUPT | THREAD_CANCEL);
+}
+
+int interruptible_begin(struct interruptible **call, struct thread *self,
                         uint64_t deadline_ns)
 {
-    *call = (struct interruptible){.thread = thread_handle(self)};
-    int err = os_interrupt_open(&call->os, deadline_ns);
+    struct interruptible *c = memory_alloc_plain(MEMORY_ALIGNMENT_BYTES,
+                                                 sizeof *c);
+    if (!c)
+        return ENOMEM;
+    *c = (struct interruptible){.thread = thread_handle(self)};
+    if (os_interrupt_open(&c->os, deadline_ns) != 0) {
+        memory_free(c);
+        return ENOMEM;
+    }
+    insert(c);
+    c->is_outermost = enter_call(self);
+    int err = vthread_testcancel();
     if (err != 0)
-        return err;
-    insert(call);
-    call->is_outermost = enter_call(self);
-    err = vthread_testcancel();
-    if (err != 0)
-        interruptible_end(call, self);
+        interruptible_end(c, self);
+    else
+        *call = c;
     return err;
 }
 
@@ -79,6 +100,21 @@ void interruptible_end(struct interruptible *call, struct thread *self)
     leave(call);
     errno = saved;
     os_interrupt_close(&call->os);
+    memory_free(call);
+    errno = saved;
+}
+
+void interruptible_pause(struct interruptible *call)
+{
+    os_interrupt_pause(&call->os);
+}
+
+void interruptible_resume(struct interruptible *call,
+                          const struct thread *self)
+{
+    if (is_cancelled(self))
+        os_interrupt_fire(&call->os);
+    os_interrupt_resume(&call->os);
 }
 
 void interruptible_cancel(vthread_t thread)
