@@ -69,6 +69,28 @@ tells_the_truth()
         shows '^per second: [1-9][0-9]* switches, .* [1-9][0-9]* calls'
 }
 
+# A program that sees a part of our files only.
+looks_into_a_jail()
+{
+    local program file jail=$work/jail
+    program=$(realpath "${top_builddir:-.}/examples/echo")
+    for file in "$program" $(ldd "$program" | grep -o '/[^ ]*'); do
+        mkdir -p "$jail${file%/*}"
+        cp -L "$file" "$jail$file"
+    done
+    unshare -r chroot "$jail" "$program" 0 >"$work/jailed" 2>&1 &
+    servers+=($!)
+    await top --once --delay 0.05 $!
+    shows '^process [0-9]+: [0-9]+ virtual threads'
+}
+
+does_not_answer()
+{
+    kill -STOP $target
+    ends 3 --once $target && said "does not answer; has it been stopped" &&
+        kill -CONT $target
+}
+
 # The other program is as it was: it ends when its input does.
 is_unharmed()
 {
@@ -124,6 +146,8 @@ claim "a process with its socket open is looked into" \
 claim "and seen as it is" tells_the_truth
 claim "as JSON, too" ends 0 --json -d 0.1 $target
 claim "which says how it was done" shows '"source": "socket"'
+claim "one that has been stopped does not answer, and that is told" \
+    does_not_answer
 claim "and is unharmed" is_unharmed
 kill $target
 
@@ -141,6 +165,9 @@ claim "threads can be sorted" ends 0 --once -d 0.1 -s name $target
 claim "by name" same caller \
     "$(awk '/^THREAD/ { getline; print $NF == "caller" ? $NF : $6 }' "$work/out")"
 
+if unshare -r chroot / true 2>/dev/null; then
+    claim "a process in a chroot is looked into" looks_into_a_jail
+fi
 claim "without a terminal there is no screen" ends 2 $target
 claim "which it says" said "wants a terminal"
 if "$tool" top $target 2>&1 </dev/null | grep -q "without ncurses"; then

@@ -88,10 +88,20 @@ void connection_close(struct connection *connection)
 
 /* ---- Asking ------------------------------------------------------------- */
 
+/* After a send or recv: has it failed for want of time? */
+static bool is_late(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK;
+}
+
 static int complain_end(const struct connection *connection)
 {
-    complain("process %d has ended, or does not answer", (int)connection->pid);
-    return STATUS_DIED;
+    bool does_not_answer = is_late();
+    complain(does_not_answer
+                 ? "process %d does not answer; has it been stopped (SIGSTOP)?"
+                 : "process %d has ended, or closed its control socket",
+             (int)connection->pid);
+    return does_not_answer ? STATUS_TARGET : STATUS_DIED;
 }
 
 /* The first line, without its end.  Byte by byte: what follows is not ours to
@@ -99,6 +109,7 @@ static int complain_end(const struct connection *connection)
 static bool receive_line(int fd, char *line, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
+        errno = 0;
         if (recv(fd, line + i, 1, 0) != 1)
             return false;
         if (line[i] == '\n') {
@@ -113,6 +124,7 @@ int connection_ask(struct connection *connection, const char *command)
 {
     char line[CONTROL_LINE_BYTES];
     int length = snprintf(line, sizeof line, "%s\n", command);
+    errno = 0;
     if (send(connection->fd, line, (size_t)length, MSG_NOSIGNAL) != length
         || !receive_line(connection->fd, line, sizeof line))
         return complain_end(connection);
@@ -139,6 +151,7 @@ char *connection_receive(struct connection *connection)
                 break;
             text = larger;
         }
+        errno = 0;
         got = recv(fd, text + length, size - 1 - length, 0);
         length += got > 0 ? (size_t)got : 0;
     }

@@ -65,7 +65,10 @@ static struct symbols *end_reporting(struct symbols *symbols, bool is_good,
     *why = NULL;
     if (symbols && is_good && dwfl_report_end(symbols->dwfl, NULL, NULL) == 0)
         return symbols;
-    *why = symbols ? dwfl_errmsg(-1) : "no memory";
+    int error = dwfl_errno();
+    *why = !symbols     ? "no memory"
+           : error != 0 ? dwfl_errmsg(error)
+                        : "its files are not here";
     if (symbols)
         symbols_close(symbols);
     return NULL;

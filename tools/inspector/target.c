@@ -88,7 +88,8 @@ static int complain_permission(pid_t pid)
 
 struct mapping {
     uint64_t start;
-    char path[PATH_MAX]; /* as the process sees it */
+    char path[PATH_MAX]; /* as we see it; with mounts of its own, as the
+                            process does */
 };
 
 /* The next file that is mapped from its beginning. */
@@ -111,7 +112,8 @@ static bool next_mapping(FILE *maps, struct mapping *mapping)
 }
 
 /* How we can open it.  The program itself can be opened whatever has become
- * of its file; of the others the process may see another tree than we. */
+ * of its file; of the others the process may see another tree than we, by its
+ * mounts, or only a part of ours. */
 static void find_path(struct target *target, const struct mapping *mapping)
 {
     char exe[64], program[PATH_MAX] = "";
@@ -123,6 +125,8 @@ static void find_path(struct target *target, const struct mapping *mapping)
     else
         snprintf(target->library, sizeof target->library, "/proc/%d/root%s",
                  (int)target->pid, mapping->path);
+    if (!is_program && access(target->library, F_OK) != 0)
+        snprintf(target->library, sizeof target->library, "%s", mapping->path);
 }
 
 static bool has_library(struct target *target, const struct mapping *mapping)
