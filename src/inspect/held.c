@@ -56,7 +56,7 @@ struct held *held_first(void)
 static void detach(void *table)
 {
     struct held *held = table;
-    if (++held->end_rounds < PTHREAD_DESTRUCTOR_ITERATIONS
+    if (++held->end_rounds < SANITIZER_DESTRUCTOR_ROUNDS
         && pthread_setspecific(key, held) == 0)
         return;
     held_local_self()->held = NULL;

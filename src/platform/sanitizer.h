@@ -43,6 +43,14 @@
 #define SANITIZER_WATCHES_CALLS false
 #endif
 
+/* Rounds of destructors of thread-locals in which code of ours may run.  TSan
+ * forgets the OS thread in the last one, and instrumented code crashes then. */
+#if defined __SANITIZE_THREAD__
+#define SANITIZER_DESTRUCTOR_ROUNDS (PTHREAD_DESTRUCTOR_ITERATIONS - 1u)
+#else
+#define SANITIZER_DESTRUCTOR_ROUNDS ((unsigned)PTHREAD_DESTRUCTOR_ITERATIONS)
+#endif
+
 /* For a function that reads what others write, and does not mind.  The
  * simulated machine of the tests looks for races without TSan. */
 #if defined __SANITIZE_THREAD__ || defined SANITIZER_SIMULATED
