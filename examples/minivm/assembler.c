@@ -1,6 +1,6 @@
 /*
- * assembler.c - reads a program a line at a time, and twice: first what it
- * declares, so that all names are known, then its instructions.
+ * assembler.c - reads a program a line at a time: what it declares, and its
+ * instructions; their operands when all names are known.
  *
  *     class NAME FIELD...      global NAME...
  *     native NAME "SIGNATURE" [POLICY]
@@ -15,338 +15,313 @@
 
 #include "minivm.h"
 
-#define WORDS_MAX 64
+/* A name, and its place among those of its kind. */
+struct symbol {
+    struct symbol *next;
+    enum operand kind;
+    unsigned place;
+    const char *name;
+};
 
 struct program program;
+static const char *const error_names[ERRORS] = {
+    "ArithmeticError", "BoundsError",   "IllegalMonitorState",
+    "Interrupted",     "NativeError",   "NullPointer",
+    "OutOfMemory",     "StackOverflow", "TypeError"};
+static struct symbol *symbols; /* of the program: classes, functions, globals */
 
-static uint32_t line;
-static char *words[WORDS_MAX]; /* of the line; a text begins with a quote */
-static unsigned count;
+static unsigned line;
+static char *first, *rest;        /* its first word, and what is not yet read */
 static struct function *function; /* that it is in */
 
-void refuse(uint32_t at, const char *format, ...)
+void refuse(unsigned at, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "%s:%" PRIu32 ": ", program.file, at);
+    fprintf(stderr, "%s:%u: ", program.file, at);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
     fputc('\n', stderr);
     exit(2);
 }
 
-/* ---- Words and names ---------------------------------------------------- */
+/* ---- Words -------------------------------------------------------------- */
 
-/* Makes a text of what follows its quote; returns where it ends. */
-static char *read_text(char *from)
+static bool is_more(void)
 {
-    char *to = from;
-    for (; *from != '"'; *to++ = *from++) {
-        if (*from == '\\' && *++from == 'n')
-            *from = '\n';
-        if (*from == 0)
+    rest += strspn(rest, " \t\r\n");
+    return *rest && *rest != ';';
+}
+
+static char *word(void)
+{
+    if (!is_more())
+        refuse(line, "%s has too few operands", first);
+    char *start = rest;
+    rest += strcspn(rest, " \t\r\n");
+    if (*rest)
+        *rest++ = 0;
+    return start;
+}
+
+static const char *text(void)
+{
+    if (!is_more() || *rest != '"')
+        refuse(line, "%s is no text", word());
+    char *start = rest + 1, *to = start;
+    for (rest = start; *rest != '"'; *to++ = *rest++) {
+        if (*rest == '\\' && *++rest == 'n')
+            *rest = '\n';
+        if (*rest == 0)
             refuse(line, "the text has no end");
     }
+    rest++;
     *to = 0;
-    return from + 1;
+    return start;
 }
 
-static void split(char *at)
+static int number(void)
 {
-    for (count = 0; *(at += strspn(at, " \t\r\n")) && *at != ';'; count++) {
-        if (count == WORDS_MAX)
-            refuse(line, "more than %d words", WORDS_MAX);
-        words[count] = at;
-        if (*at == '"') {
-            at = read_text(at + 1);
-            continue;
-        }
-        at += strcspn(at, " \t\r\n");
-        if (*at)
-            *at++ = 0;
-    }
+    char *digits = word(), *end;
+    long long n = strtoll(digits, &end, 0);
+    if (*end != 0 || n != (int)n)
+        refuse(line, "%s is no integer of 32 bits", digits);
+    return (int)n;
 }
 
-static bool is(const char *word)
+static void no_more(void)
 {
-    return strcmp(words[0], word) == 0;
+    if (is_more())
+        refuse(line, "%s has too many operands", first);
+}
+
+static bool is(const char *wanted)
+{
+    return strcmp(first, wanted) == 0;
+}
+
+static bool is_label(void)
+{
+    return first[strlen(first) - 1] == ':' && !is_more();
+}
+
+/* ---- Names -------------------------------------------------------------- */
+
+static struct symbol *find(struct symbol *s, enum operand kind,
+                           const char *name)
+{
+    while (s && (s->kind != kind || strcmp(s->name, name) != 0))
+        s = s->next;
+    return s;
+}
+
+static unsigned known(struct symbol *list, enum operand kind, const char *name)
+{
+    static const char *const kinds[] = {
+        [LOCAL] = "local", [LABEL] = "label", [FUNCTION] = "function",
+        [GLOBAL] = "global", [CLASS] = "class", [FIELD] = "field"};
+    struct symbol *s = find(list, kind, name);
+    if (s == NULL)
+        refuse(line, "there is no %s %s", kinds[kind], name);
+    return s->place;
 }
 
 /* One element more, of zeros. */
 static void *grow(void *array, size_t n, size_t size)
 {
     char *grown = GC_REALLOC(array, (n + 1) * size);
-    if (grown == NULL || n == UINT16_MAX)
+    if (grown == NULL)
         refuse(line, "there is no room for it");
     memset(grown + n * size, 0, size);
     return grown;
 }
 
-static int find(const struct names *names, const char *name)
+static const char *declare(struct symbol **list, enum operand kind,
+                           unsigned place, const char *name)
 {
-    for (unsigned i = 0; i < names->count; i++)
-        if (strcmp(names->at[i], name) == 0)
-            return (int)i;
-    return -1;
+    if (find(*list, kind, name))
+        refuse(line, "there is another %s", name);
+    if (place > UINT16_MAX)
+        refuse(line, "there is no room for %s", name);
+    struct symbol *s = grow(NULL, 0, sizeof *s);
+    *s = (struct symbol){*list, kind, place, GC_STRDUP(name)};
+    *list = s;
+    return s->name;
 }
 
-static int known(const struct names *names, const char *name, const char *what)
+/* All words that follow.  Returns the place after theirs. */
+static unsigned declare_all(struct symbol **list, enum operand kind,
+                            unsigned place)
 {
-    int i = find(names, name);
-    if (i < 0)
-        refuse(line, "there is no %s %s", what, name);
-    return i;
-}
-
-static void add(struct names *names, unsigned first, unsigned end)
-{
-    for (unsigned i = first; i < end; i++) {
-        if (find(names, words[i]) >= 0)
-            refuse(line, "there is another %s", words[i]);
-        names->at = grow(names->at, names->count, sizeof *names->at);
-        names->at[names->count++] = GC_STRDUP(words[i]);
-    }
-}
-
-static const char *text_in(unsigned i)
-{
-    if (words[i][0] != '"')
-        refuse(line, "%s is no text", words[i]);
-    return words[i] + 1;
-}
-
-static void want(unsigned least, unsigned most)
-{
-    if (count <= least || count > most + 1)
-        refuse(line, "%s has too %s operands", words[0],
-               count <= least ? "few" : "many");
+    while (is_more())
+        declare(list, kind, place++, word());
+    return place;
 }
 
 /* ---- First: what is declared -------------------------------------------- */
 
-static void declare_class(void)
+static void declare_class(const char *name)
 {
-    unsigned n = program.class_names.count;
-    add(&program.class_names, 1, 2);
+    unsigned n = program.class_count++;
     program.classes = grow(program.classes, n, sizeof *program.classes);
-    program.classes[n].name = program.class_names.at[n];
-    add(&program.classes[n].fields, 2, count);
+    struct class *c = &program.classes[n];
+    c->name = declare(&symbols, CLASS, n, name);
+    c->fields = declare_all(&c->symbols, FIELD, 0);
 }
 
-static void declare_function(bool is_native)
+static struct function *declare_function(const char *name)
 {
-    unsigned n = program.function_names.count;
-    add(&program.function_names, 1, 2);
+    unsigned n = program.function_count++;
     program.functions = grow(program.functions, n, sizeof *function);
     struct function *f = &program.functions[n];
-    f->name = program.function_names.at[n];
-    if (!is_native) {
-        function = f;
-        add(&f->locals, 2, count);
-        f->arguments = count - 2;
-        return;
-    }
-    want(2, 3);
-    const char *refused =
-        native_declare(f, text_in(2), count > 3 ? words[3] : NULL);
-    if (refused)
-        refuse(line, "%s: %s", f->name, refused);
-}
-
-static bool is_label(void)
-{
-    return count == 1 && words[0][strlen(words[0]) - 1] == ':';
-}
-
-static void declare_in_function(void)
-{
-    struct function *f = function;
-    if (is_label()) {
-        words[0][strlen(words[0]) - 1] = 0;
-        f->targets = grow(f->targets, f->labels.count, sizeof *f->targets);
-        f->targets[f->labels.count] = f->count;
-        add(&f->labels, 0, 1);
-    } else if (is("local"))
-        add(&f->locals, 1, count);
-    else if (is("end"))
-        function = NULL;
-    else if (!is("catch"))
-        f->count++;
-}
-
-static void declare(void)
-{
-    if (function) {
-        declare_in_function();
-        return;
-    }
-    want(1, WORDS_MAX);
-    if (is("class"))
-        declare_class();
-    else if (is("function") || is("native"))
-        declare_function(is("native"));
-    else if (is("global"))
-        add(&program.global_names, 1, count);
-    else
-        refuse(line, "there is no declaration %s", words[0]);
-}
-
-/* ---- Then: instructions ------------------------------------------------- */
-
-static int number(const char *word)
-{
-    char *end;
-    long long n = strtoll(word, &end, 0);
-    if (*word == 0 || *end != 0 || n != (int)n)
-        refuse(line, "%s is no integer of 32 bits", word);
-    return (int)n;
-}
-
-static uint32_t target(const char *label)
-{
-    return function->targets[known(&function->labels, label, "label")];
-}
-
-static int constant(value_t v)
-{
-    unsigned n = program.constant_count++;
-    program.constants = grow(program.constants, n, sizeof v);
-    program.constants[n] = v;
-    return (int)n;
-}
-
-static int callback(void)
-{
-    value_t address;
-    int f = known(&program.function_names, words[1], "function");
-    const char *refused =
-        native_callback(&program.functions[f], text_in(2), &address);
-    if (refused)
-        refuse(line, "%s: %s", words[1], refused);
-    return constant(address);
-}
-
-static int field(uint16_t *slot)
-{
-    char *dot = strchr(words[1], '.');
-    if (dot == NULL)
-        refuse(line, "%s is no CLASS.FIELD", words[1]);
-    *dot = 0;
-    int class = known(&program.class_names, words[1], "class");
-    *slot = (uint16_t)known(&program.classes[class].fields, dot + 1, "field");
-    return class;
-}
-
-static int operand(enum operand kind, uint16_t *slot)
-{
-    switch (kind) {
-    case NOTHING:
-        return 0;
-    case NUMBER:
-        return number(words[1]);
-    case TEXT:
-        text_in(1);
-        return constant(
-            (value_t)bytes_new(NULL, words[1] + 1, strlen(words[1] + 1)));
-    case CALLBACK:
-        return callback();
-    case LOCAL_NUMBER:
-        *slot = (uint16_t)known(&function->locals, words[1], "local");
-        return number(words[2]);
-    case LOCAL:
-        return known(&function->locals, words[1], "local");
-    case LABEL:
-        return (int)target(words[1]);
-    case FUNCTION:
-        return known(&program.function_names, words[1], "function");
-    case GLOBAL:
-        return known(&program.global_names, words[1], "global");
-    case CLASS:
-        return known(&program.class_names, words[1], "class");
-    default:
-        return field(slot);
-    }
+    f->name = declare(&symbols, FUNCTION, n, name);
+    return f;
 }
 
 static void add_instruction(struct function *f)
 {
-    struct instruction in = {0};
+    struct instruction in = {.line = line};
     while (in.opcode < OPCODES && !is(opcodes[in.opcode].name))
         in.opcode++;
     if (in.opcode == OPCODES)
-        refuse(line, "there is no instruction %s", words[0]);
-    enum operand kind = opcodes[in.opcode].operand;
-    unsigned operands =
-        kind == LOCAL_NUMBER || kind == CALLBACK ? 2 : kind != NOTHING;
-    want(operands, operands);
-    in.operand = operand(kind, &in.slot);
+        refuse(line, "there is no instruction %s", first);
+    in.operand = (intptr_t)GC_STRDUP(rest); /* until they are resolved */
     f->code = grow(f->code, f->count, sizeof in);
-    f->lines = grow(f->lines, f->count, sizeof line);
-    f->lines[f->count] = line;
     f->code[f->count++] = in;
+}
+
+static void read_in_function(struct function *f)
+{
+    if (is_label()) {
+        first[strlen(first) - 1] = 0;
+        declare(&f->symbols, LABEL, f->count, first);
+    } else if (is("local"))
+        f->locals = declare_all(&f->symbols, LOCAL, f->locals);
+    else if (!is("end"))
+        add_instruction(f);
+    else if (f->count == 0)
+        refuse(line, "%s has no instructions", f->name);
+    else
+        function = NULL;
+}
+
+static void read_line(void)
+{
+    if (function)
+        read_in_function(function);
+    else if (is("class"))
+        declare_class(word());
+    else if (is("function")) {
+        function = declare_function(word());
+        function->arguments = declare_all(&function->symbols, LOCAL, 0);
+        function->locals = function->arguments;
+    } else if (is("native")) {
+        struct function *f = declare_function(word());
+        const char *signature = text();
+        native_declare(f, signature, is_more() ? word() : "auto", line);
+        no_more();
+    } else if (is("global"))
+        program.global_count =
+            declare_all(&symbols, GLOBAL, program.global_count);
+    else
+        refuse(line, "there is no declaration %s", first);
+}
+
+/* ---- Then: instructions ------------------------------------------------- */
+
+static int64_t field(char *name, uint16_t *slot)
+{
+    char *dot = strchr(name, '.');
+    if (dot == NULL)
+        refuse(line, "%s is no CLASS.FIELD", name);
+    *dot = 0;
+    unsigned class = known(symbols, CLASS, name);
+    *slot = known(program.classes[class].symbols, FIELD, dot + 1);
+    return class;
 }
 
 static void add_handler(struct function *f)
 {
-    want(4, 4);
-    struct handler h = {NULL, target(words[2]), target(words[3]),
-                        target(words[4])};
-    if (strcmp(words[1], "*") != 0)
-        h.class =
-            &program.classes[known(&program.class_names, words[1], "class")];
-    f->handlers = grow(f->handlers, f->handler_count, sizeof h);
-    f->handlers[f->handler_count++] = h;
+    f->handlers = grow(f->handlers, f->handler_count, sizeof *f->handlers);
+    struct handler *h = &f->handlers[f->handler_count++];
+    const char *class = word();
+    if (strcmp(class, "*") != 0)
+        h->class = &program.classes[known(symbols, CLASS, class)];
+    h->from = known(f->symbols, LABEL, word());
+    h->to = known(f->symbols, LABEL, word());
+    h->target = known(f->symbols, LABEL, word());
 }
 
-static void instruct(void)
+static int64_t operand(enum operand kind, uint16_t *slot)
 {
-    if (is("function") && function == NULL) {
-        function = &program.functions[find(&program.function_names, words[1])];
-        function->count = 0;
-    } else if (function && is("end")) {
-        if (function->count == 0)
-            refuse(line, "%s has no instructions", function->name);
-        verify(function);
-        function = NULL;
-    } else if (function && is("catch"))
+    const struct function *f;
+    switch (kind) {
+    case NOTHING:
+        return 0;
+    case NUMBER:
+        return from_integer(number());
+    case LOCAL_NUMBER:
+        *slot = known(function->symbols, LOCAL, word());
+        return number();
+    case TEXT:
+        return text_new(NULL, text());
+    case CALLBACK:
+        f = &program.functions[known(symbols, FUNCTION, word())];
+        return native_callback(f, text(), line);
+    case FIELD:
+        return field(word(), slot);
+    case HANDLER:
         add_handler(function);
-    else if (function && !is("local") && !is_label())
-        add_instruction(function);
-}
-
-/* ---- Both --------------------------------------------------------------- */
-
-static void each_line(FILE *file, void (*take)(void))
-{
-    char *text = NULL;
-    size_t size = 0;
-    rewind(file);
-    for (line = 1; getline(&text, &size, file) >= 0; line++) {
-        split(text);
-        if (count > 0)
-            take();
+        return 0;
+    case LOCAL:
+    case LABEL:
+        return known(function->symbols, kind, word());
+    default:
+        return known(symbols, kind, word());
     }
-    free(text);
-    if (function)
-        refuse(line, "%s has no end", function->name);
 }
 
-void assemble(const char *name)
+static void resolve(struct function *f)
+{
+    function = f;
+    for (unsigned i = 0; i < f->count; i++) {
+        struct instruction *in = &f->code[i];
+        first = (char *)opcodes[in->opcode].name;
+        rest = (char *)in->operand;
+        line = in->line;
+        in->operand = operand(opcodes[in->opcode].operand, &in->slot);
+        no_more();
+    }
+    if (!f->native)
+        verify(f);
+}
+
+const struct function *assemble(const char *name)
 {
     program.file = name;
     FILE *file = fopen(name, "r");
     if (file == NULL)
         refuse(0, "cannot be read");
     for (unsigned i = 0; i < ERRORS; i++) {
-        char text[64];
-        snprintf(text, sizeof text, "class %s message", error_names[i]);
-        split(text);
-        declare_class();
+        rest = (char[]){"message"};
+        declare_class(error_names[i]);
     }
-    each_line(file, declare);
-    program.globals =
-        GC_MALLOC((program.global_names.count + 1) * sizeof(value_t));
-    each_line(file, instruct);
-    known(&program.function_names, "main", "function");
+    char *buffer = NULL;
+    size_t size = 0;
+    for (line = 1; getline(&buffer, &size, file) >= 0; line++) {
+        rest = buffer;
+        if (is_more()) {
+            first = word();
+            read_line();
+        }
+    }
+    free(buffer);
     fclose(file);
+    if (function)
+        refuse(line, "%s has no end", function->name);
+    unsigned entry = known(symbols, FUNCTION, "main");
+    program.globals = grow(NULL, program.global_count, sizeof(value_t));
+    for (unsigned i = 0; i < program.function_count; i++)
+        resolve(&program.functions[i]);
+    return &program.functions[entry];
 }

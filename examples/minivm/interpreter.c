@@ -15,169 +15,114 @@
 /* What operations, the collector (26 KiB) and printf may use. */
 #define RESERVE_BYTES (48 * 1024)
 
-#define OP(name, operand, pops, pushes, file)                                  \
-    {#name, operand, pops, pushes, file##_perform},
+#define QUICK OP
+#define OP(name, operand, pops, pushes, effect) {#name, operand, pops, pushes},
 const struct opcode opcodes[OPCODES] = {
 #include "opcodes.h"
 };
 #undef OP
+#undef QUICK
 
-uint32_t pops_of(const struct instruction *in)
+static const struct function *function_of(const struct instruction *in)
+{
+    return &program.functions[in->operand];
+}
+
+unsigned pops_of(const struct instruction *in)
 {
     int pops = opcodes[in->opcode].pops;
-    return pops == VARIES ? program.functions[in->operand].arguments
-                          : (uint32_t)pops;
+    return pops == VARIES ? function_of(in)->arguments : (unsigned)pops;
 }
 
-/* Where in its function what t has thrown goes on; NULL: nowhere. */
-static const struct instruction *handler_of(const struct vm_thread *t,
-                                            const struct frame *frame)
+static inline void want_integers(struct vm_thread *t,
+                                 const struct instruction *in, value_t a,
+                                 value_t b)
 {
-    const struct function *f = frame->function;
-    uint32_t at = (uint32_t)(frame->at - f->code);
-    for (uint32_t i = 0; i < f->handler_count; i++) {
-        const struct handler *h = &f->handlers[i];
-        if (at >= h->from && at < h->to
-            && (h->class == NULL || h->class == t->thrown->class))
-            return f->code + h->target;
-    }
-    return NULL;
+    if (is_integer(a & b))
+        return;
+    t->top->at = in;
+    raise_error(t, TYPE_ERROR, "%s wants integers", opcodes[in->opcode].name);
 }
 
-static inline bool are_integers(const value_t *at)
+/* Where a jump leads.  What loops comes by here. */
+static inline const struct instruction *jump(const struct instruction *code,
+                                             const struct instruction *in)
 {
-    return (at[0] & at[1] & 1) != 0;
+    if (code + in->operand <= in)
+        vthread_safepoint();
+    return code + in->operand;
 }
 
-/* The one long function: an instruction after the other; sp is past the
- * topmost operand. */
+/* From that instruction on; sp is past the topmost operand. */
 static value_t execute(struct vm_thread *t, struct frame *frame,
                        value_t *locals, const struct instruction *next,
                        value_t *sp)
 {
-    const struct instruction *code = frame->function->code, *in;
+    const struct instruction *code = frame->function->code;
     for (;;) {
-        in = next++;
+        const struct instruction *in = next++;
         switch (in->opcode) {
-        case OP_push:
-            *sp++ = from_integer(in->operand);
-            continue;
-        case OP_text:
-        case OP_callback:
-            *sp++ = program.constants[in->operand];
-            continue;
-        case OP_null:
-            *sp++ = 0;
-            continue;
-        case OP_load:
-            *sp++ = locals[in->operand];
-            continue;
-        case OP_store:
-            locals[in->operand] = *--sp;
-            continue;
-        case OP_inc:
-            if (!is_integer(locals[in->slot]))
-                goto no_integers;
-            locals[in->slot] += (uint64_t)(int64_t)in->operand << 1;
-            continue;
-        case OP_dup:
-            sp[0] = sp[-1];
-            sp++;
-            continue;
-        case OP_pop:
-            sp--;
-            continue;
-        case OP_add:
-            if (!are_integers(--sp - 1))
-                goto no_integers;
-            sp[-1] += sp[0] - 1;
-            continue;
-        case OP_sub:
-            if (!are_integers(--sp - 1))
-                goto no_integers;
-            sp[-1] -= sp[0] - 1;
-            continue;
-        case OP_jeq:
-        case OP_jne:
-            sp -= 2;
-            if ((sp[0] == sp[1]) == (in->opcode == OP_jeq))
-                goto jump;
-            continue;
-        case OP_jlt:
-            sp -= 2;
-            if (!are_integers(sp))
-                goto no_integers;
-            if ((int64_t)sp[0] < (int64_t)sp[1])
-                goto jump;
-            continue;
-        case OP_jump:
-        jump:
-            next = code + in->operand;
-            if (next <= in)
-                vthread_safepoint();
-            continue;
-        case OP_call:
-            frame->at = in;
-            vthread_safepoint();
-            sp -= program.functions[in->operand].arguments;
-            *sp = invoke(t, &program.functions[in->operand], sp);
-            sp++;
-            continue;
-        case OP_return:
-            return sp[-1];
-        default:
-            frame->at = in;
-            sp -= pops_of(in);
-            *sp = opcodes[in->opcode].perform(t, in, sp);
-            sp += opcodes[in->opcode].pushes;
-            continue;
+#define QUICK(name, operand, pops, pushes, effect)                             \
+        case OP_##name: {                                                      \
+            sp -= pops == VARIES ? (int)function_of(in)->arguments : pops;     \
+            effect;                                                            \
+            sp += pushes;                                                      \
+            continue;                                                          \
+        }
+#define OP(name, operand, pops, pushes, effect)                                \
+        QUICK(name, operand, pops, pushes, frame->at = in; effect)
+#include "opcodes.h"
+#undef OP
         }
     }
-no_integers:
-    frame->at = in;
-    raise_error(t, TYPE_ERROR, "%s wants integers", opcodes[in->opcode].name);
+}
+
+static const struct handler *handler_of(const struct frame *frame,
+                                        const struct object *exception)
+{
+    const struct function *f = frame->function;
+    const struct handler *h = f->handlers, *end = h + f->handler_count;
+    unsigned at = (unsigned)(frame->at - f->code);
+    while (h < end && (at < h->from || at >= h->to
+                       || (h->class && h->class != exception->class)))
+        h++;
+    return h < end ? h : NULL;
+}
+
+bool catches(const struct frame *frame, const struct object *exception)
+{
+    return frame->place && (!frame->function || handler_of(frame, exception));
 }
 
 /* The same for a function that catches. */
 static value_t execute_catching(struct vm_thread *t, struct frame *frame,
-                                value_t *locals)
+                                value_t *locals, value_t *sp)
 {
-    value_t *operands = locals + frame->function->locals.count, result;
-    struct catcher catcher = {.outer = t->catcher, .top = frame};
-    t->catcher = &catcher;
-    if (_setjmp(catcher.place) == 0)
-        result = execute(t, frame, locals, frame->function->code, operands);
-    else {
-        const struct instruction *next = handler_of(t, frame);
-        if (next == NULL) {
-            t->catcher = catcher.outer;
-            throw(t, t->thrown);
-        }
-        *operands = (value_t)t->thrown;
-        result = execute(t, frame, locals, next, operands + 1);
-    }
-    t->catcher = catcher.outer;
-    return result;
+    jmp_buf place;
+    frame->place = &place;
+    if (_setjmp(place) == 0)
+        return execute(t, frame, locals, frame->function->code, sp);
+    const struct handler *h = handler_of(frame, t->thrown);
+    *sp = (value_t)t->thrown;
+    return execute(t, frame, locals, frame->function->code + h->target, sp + 1);
 }
 
 value_t invoke(struct vm_thread *t, const struct function *f,
                const value_t *arguments)
 {
-    uint32_t count = f->locals.count + f->depth;
+    unsigned count = f->locals + f->depth;
     if (!vthread_stack_has(count * sizeof(value_t) + RESERVE_BYTES))
         raise_error(t, STACK_OVERFLOW, "calling %s", f->name);
     if (f->native)
         return native_call(t, f, arguments);
-    value_t locals[count], result;
-    struct frame frame = {t->top, f, f->code};
+    value_t locals[count], *operands = locals + f->locals, result;
+    struct frame frame = {t->top, f, f->code, NULL};
     memcpy(locals, arguments, f->arguments * sizeof(value_t));
     memset(locals + f->arguments, 0, (count - f->arguments) * sizeof(value_t));
     t->top = &frame;
-    if (f->handler_count > 0)
-        result = execute_catching(t, &frame, locals);
-    else
-        result =
-            execute(t, &frame, locals, f->code, locals + f->locals.count);
+    result = f->handler_count > 0
+                 ? execute_catching(t, &frame, locals, operands)
+                 : execute(t, &frame, locals, f->code, operands);
     t->top = frame.caller;
     return result;
 }

@@ -15,7 +15,7 @@ static value_t value_of(const char *word)
     long long n = strtoll(word, &end, 10);
     if (*word && *end == 0)
         return from_integer(n);
-    return (value_t)bytes_new(NULL, word, strlen(word));
+    return text_new(NULL, word);
 }
 
 int main(int argc, char **argv)
@@ -26,10 +26,7 @@ int main(int argc, char **argv)
     }
     threads_enable();
     GC_set_warn_proc(GC_ignore_warn_proc); /* there is OutOfMemory */
-    assemble(argv[1]);
-    const struct function *f = program.functions;
-    while (strcmp(f->name, "main") != 0)
-        f++;
+    const struct function *f = assemble(argv[1]);
     value_t arguments[f->arguments + 1];
     for (unsigned i = 0; i < f->arguments; i++)
         arguments[i] = (int)i + 2 < argc ? value_of(argv[i + 2]) : 0;

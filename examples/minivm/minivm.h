@@ -2,8 +2,8 @@
  * minivm.h - values and objects, programs, threads: what the files share.
  *
  * assembler.c makes a program, verifier.c proves it sound, and it is not
- * changed afterwards but for its globals.  interpreter.c runs it; object.c,
- * thread.c, monitor.c and native.c perform what is not done in its loop.
+ * changed afterwards but for its globals.  interpreter.c runs it, and does
+ * what opcodes.h says by the operations of object.c, thread.c and monitor.c.
  */
 #ifndef MINIVM_H
 #define MINIVM_H
@@ -33,14 +33,10 @@ struct object {
     uint64_t length;         /* of slots, or of bytes */
 };
 
-struct names {
-    const char **at; /* what a name stands for is found by its place */
-    unsigned count;
-};
-
 struct class {
     const char *name;
-    struct names fields;
+    struct symbol *symbols; /* its fields */
+    unsigned fields;        /* so many */
 };
 
 /* The exceptions that the machine itself throws, the first classes. */
@@ -49,17 +45,11 @@ enum error {
     NATIVE_ERROR, NULL_POINTER, OUT_OF_MEMORY, STACK_OVERFLOW, TYPE_ERROR,
     ERRORS
 };
-extern const char *const error_names[ERRORS];
 extern const struct class class_array, class_bytes;
 
 static inline bool is_integer(value_t v)
 {
     return (v & 1) != 0;
-}
-
-static inline int64_t integer_of(value_t v)
-{
-    return (int64_t)v >> 1;
 }
 
 static inline value_t from_integer(int64_t n)
@@ -93,74 +83,71 @@ static inline value_t slot_get(const value_t *slot)
 
 enum operand {
     NOTHING, NUMBER, TEXT, CALLBACK, LOCAL, LOCAL_NUMBER, LABEL, FUNCTION,
-    GLOBAL, CLASS, FIELD
+    GLOBAL, CLASS, FIELD, HANDLER
 };
 
-#define OP(name, operand, pops, pushes, file) OP_##name,
+#define QUICK OP
+#define OP(name, operand, pops, pushes, effect) OP_##name,
 enum {
 #include "opcodes.h"
     OPCODES
 };
 #undef OP
+#undef QUICK
 
 struct instruction {
     uint16_t opcode;
     uint16_t slot; /* a local's of LOCAL_NUMBER, a field's of FIELD */
-    int32_t operand;
+    unsigned line; /* of the source */
+    int64_t operand; /* a place; a number; the value that is to be pushed */
 };
 
 /* Where an exception of that class (NULL: any) goes that leaves [from, to). */
 struct handler {
     const struct class *class;
-    uint32_t from, to, target;
+    unsigned from, to, target;
 };
 
 struct function {
     const char *name;
-    struct native *native; /* NULL: it has code */
-    uint32_t arguments;
-    uint32_t depth; /* of the operands at most, says the verifier */
-    uint32_t count; /* of instructions */
+    struct native *native;  /* NULL: it has code */
+    struct symbol *symbols; /* its locals and labels */
+    unsigned arguments;
+    unsigned locals; /* the arguments first */
+    unsigned depth;  /* of the operands at most, says the verifier */
+    unsigned count;  /* of instructions */
+    unsigned handler_count;
     struct instruction *code;
-    uint32_t *lines;     /* of the source, one for each instruction, */
-    struct names locals; /* the arguments first */
-    struct names labels;
-    uint32_t *targets; /* and one for each label */
     struct handler *handlers;
-    uint32_t handler_count;
 };
 
 extern struct program {
     const char *file;
-    struct names class_names, function_names, global_names;
-    struct class *classes;
+    struct class *classes; /* the machine's own first, as enum error */
     struct function *functions;
-    value_t *globals, *constants;
-    unsigned constant_count;
+    value_t *globals;
+    unsigned class_count, function_count, global_count;
 } program;
 
-/* Refusing a program says why, and ends the process with status 2. */
-void assemble(const char *file);
+/* Returns main; a program that is wrong is refused. */
+const struct function *assemble(const char *file);
 void verify(struct function *f);
+/* Says why, and ends the process with status 2. */
 _Noreturn __attribute__((format(printf, 2, 3))) void
-refuse(uint32_t line, const char *format, ...);
+refuse(unsigned line, const char *format, ...);
 
 /* ---- Threads ------------------------------------------------------------ */
 
 /* Of a function that runs: on the thread's stack, as its locals and operands
- * are, where the library copies them and the collector finds them. */
+ * are, where the library copies them and the collector finds them.  Or, with
+ * no function, below the first one that C has called: it catches all. */
 struct frame {
     struct frame *caller;
     const struct function *function;
-    const struct instruction *at; /* in order at calls and operations */
+    const struct instruction *at;
+    jmp_buf *place; /* where it goes on with what it catches; NULL: nothing */
 };
-
-/* Where the thread goes on when something is thrown. */
-struct catcher {
-    struct catcher *outer;
-    struct frame *top;
-    jmp_buf place;
-};
+bool catches(const struct frame *frame, const struct object *exception);
 
 /* A virtual thread, and an object that programs can lock and join.  I fixed at
  * the start, A atomic, E for others when it has ended; else the thread's. */
@@ -174,10 +161,10 @@ struct vm_thread {
     int error;                    /* errno of the last native call */
     value_t result;               /* E */
     struct frame *top;
-    struct catcher *catcher;
     struct object *thrown;        /* the last time, */
-    struct object *trace;         /* and where, as text */
-    struct object *thrown_back;   /* by a callback, and not yet again */
+    value_t trace;                /* and where, as text */
+    struct object *thrown_back;   /* by a callback, and not yet again; C is
+                                     still to return, nothing of ours runs */
     struct vm_thread *starting;   /* the one that it is creating */
     value_t arguments[];          /* I */
 };
@@ -192,41 +179,54 @@ value_t invoke(struct vm_thread *t, const struct function *f,
                const value_t *arguments);
 value_t native_call(struct vm_thread *t, const struct function *f,
                     const value_t *arguments);
-/* Make a function of C be f, which has its name; and one that calls f.
- * Return NULL, or words that say why not. */
-const char *native_declare(struct function *f, const char *signature,
-                           const char *policy);
-const char *native_callback(const struct function *f, const char *signature,
-                            value_t *address);
-
-/* The operands are in at, the lowest first.  Returns the result, if any. */
-typedef value_t perform_fn(struct vm_thread *t, const struct instruction *in,
-                           value_t *at);
-perform_fn object_perform, thread_perform, monitor_perform;
-#define loop_perform NULL
+/* Make the function of C that has its name be f; and one that calls f, whose
+ * address is returned.  Or refuse the program at that line. */
+void native_declare(struct function *f, const char *signature,
+                    const char *policy, unsigned line);
+value_t native_callback(const struct function *f, const char *signature,
+                        unsigned line);
 
 #define VARIES (-1) /* as many as the function called has arguments */
 extern const struct opcode {
     const char *name;
     enum operand operand;
     int pops, pushes;
-    perform_fn *perform;
 } opcodes[OPCODES];
-uint32_t pops_of(const struct instruction *in);
+unsigned pops_of(const struct instruction *in);
 
-/* ---- Objects, or an exception.  Where t is NULL: or the end. ------------ */
+/* ---- Operations: all of them may throw ---------------------------------- */
 
-/* The slots are null; the bytes zeros if not given, and one more behind. */
-struct object *object_new(struct vm_thread *t, const struct class *class,
-                          uint64_t slots);
-struct object *bytes_new(struct vm_thread *t, const char *bytes,
-                         uint64_t length);
-/* What v is: an object, of that class unless it is NULL; an integer. */
+/* What v is: an object, of that class unless it is NULL; an integer, one that
+ * divides, a length; and where a record's field is, an array's element. */
 struct object *object_in(struct vm_thread *t, value_t v,
                          const struct class *class);
 int64_t integer_in(struct vm_thread *t, value_t v);
+int64_t divisor_in(struct vm_thread *t, value_t v);
+uint64_t length_in(struct vm_thread *t, value_t v);
+value_t *field_of(struct vm_thread *t, value_t v,
+                  const struct instruction *in);
+value_t *element_of(struct vm_thread *t, value_t array, value_t place);
+
+/* New objects; their slots are null. */
+struct object *object_new(struct vm_thread *t, const struct class *class,
+                          uint64_t slots);
+value_t bytes_new(struct vm_thread *t, uint64_t length);
+value_t text_new(struct vm_thread *t, const char *text); /* bytes */
+
+value_t thread_start(struct vm_thread *creator, const struct function *entry,
+                     const value_t *arguments, size_t stack_bytes);
+value_t thread_join(struct vm_thread *t, value_t v);
+void thread_interrupt(struct vm_thread *t, value_t v);
+void thread_sleep(struct vm_thread *t, int64_t ms);
+
+void monitor_enter(struct vm_thread *t, value_t v);
+void monitor_exit(struct vm_thread *t, value_t v);
+value_t monitor_wait(struct vm_thread *t, value_t v, int64_t ms);
+void monitor_notify(struct vm_thread *t, value_t v, bool all);
+
+void print(value_t v);
 _Noreturn void throw(struct vm_thread *t, struct object *exception);
-/* Throws what the machine throws itself. */
+/* Throws what the machine throws itself; ends it where nobody catches. */
 _Noreturn __attribute__((format(printf, 3, 4))) void
 raise_error(struct vm_thread *t, enum error error, const char *format, ...);
 /* Says on standard error what t has thrown, and where. */

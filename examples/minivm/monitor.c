@@ -16,28 +16,24 @@ struct monitor {
     uint64_t entered;        /* L, by the owner */
 };
 
-static struct monitor *make(struct vm_thread *t, struct object *o)
+static struct monitor *monitor_of(struct vm_thread *t, struct object *o)
 {
-    struct monitor *made = GC_MALLOC(sizeof *made), *there = NULL;
+    /* Observes the zeros of a new monitor, pairs with the exchange. */
+    struct monitor *there = __atomic_load_n(&o->monitor, __ATOMIC_ACQUIRE);
+    if (there)
+        return there;
+    struct monitor *made = GC_MALLOC(sizeof *made);
     if (made == NULL)
         raise_error(t, OUT_OF_MEMORY, "for a monitor");
-    /* Publishes the zeros of a new monitor, or observes those that another
-     * thread has published; pairs with the load in monitor_of. */
-    if (__atomic_compare_exchange_n(&o->monitor, &there, made, false,
-                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-        return made;
-    return there;
+    /* Publishes the zeros, or observes those that another thread has
+     * published; pairs with the load, and with itself. */
+    bool is_first = __atomic_compare_exchange_n(
+        &o->monitor, &there, made, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    return is_first ? made : there;
 }
 
-static struct monitor *monitor_of(struct vm_thread *t, value_t v)
-{
-    struct object *o = object_in(t, v, NULL);
-    /* Observes the zeros of a new monitor, pairs with make. */
-    struct monitor *m = __atomic_load_n(&o->monitor, __ATOMIC_ACQUIRE);
-    return m ? m : make(t, o);
-}
-
-/* Relaxed suffices: it is t only if t itself, the caller, has stored it. */
+/* Relaxed, here and below: it is t only if t itself, the caller, has stored
+ * it. */
 static bool is_owner(const struct monitor *m, const struct vm_thread *t)
 {
     return __atomic_load_n(&m->owner, __ATOMIC_RELAXED) == t;
@@ -49,19 +45,31 @@ static void own(struct monitor *m, struct vm_thread *t, uint64_t entered)
     __atomic_store_n(&m->owner, t, __ATOMIC_RELAXED);
 }
 
-static void enter(struct vm_thread *t, struct monitor *m)
+/* The monitor of v, which t must be in. */
+static struct monitor *owned(struct vm_thread *t, value_t v)
 {
-    if (is_owner(m, t)) {
-        m->entered++;
-        return;
-    }
-    vthread_mutex_lock(&m->mutex);
-    own(m, t, 1);
-    t->monitors++;
+    struct monitor *m = monitor_of(t, object_in(t, v, NULL));
+    if (!is_owner(m, t))
+        raise_error(t, ILLEGAL_MONITOR_STATE,
+                    "%s by a thread that is not in the monitor",
+                    opcodes[t->top->at->opcode].name);
+    return m;
 }
 
-static void leave(struct vm_thread *t, struct monitor *m)
+void monitor_enter(struct vm_thread *t, value_t v)
 {
+    struct monitor *m = monitor_of(t, object_in(t, v, NULL));
+    if (!is_owner(m, t)) {
+        vthread_mutex_lock(&m->mutex);
+        own(m, t, 0);
+        t->monitors++;
+    }
+    m->entered++;
+}
+
+void monitor_exit(struct vm_thread *t, value_t v)
+{
+    struct monitor *m = owned(t, v);
     if (--m->entered > 0)
         return;
     own(m, NULL, 0);
@@ -69,9 +77,9 @@ static void leave(struct vm_thread *t, struct monitor *m)
     vthread_mutex_unlock(&m->mutex);
 }
 
-/* Whether it was notified, and the time has not passed. */
-static bool wait(struct vm_thread *t, struct monitor *m, int64_t ms)
+value_t monitor_wait(struct vm_thread *t, value_t v, int64_t ms)
 {
+    struct monitor *m = owned(t, v);
     uint64_t deadline_ns =
         ms > 0 ? vthread_now() + (uint64_t)ms * VTHREAD_MS : VTHREAD_NEVER;
     uint64_t entered = m->entered;
@@ -80,31 +88,14 @@ static bool wait(struct vm_thread *t, struct monitor *m, int64_t ms)
     own(m, t, entered);
     if (err == ECANCELED)
         raise_error(t, INTERRUPTED, "in wait");
-    return err == 0;
+    return from_integer(err == 0);
 }
 
-value_t monitor_perform(struct vm_thread *t, const struct instruction *in,
-                        value_t *at)
+void monitor_notify(struct vm_thread *t, value_t v, bool all)
 {
-    struct monitor *m = monitor_of(t, at[0]);
-    if (in->opcode != OP_enter && !is_owner(m, t))
-        raise_error(t, ILLEGAL_MONITOR_STATE,
-                    "%s by a thread that is not in the monitor",
-                    opcodes[in->opcode].name);
-    switch (in->opcode) {
-    case OP_enter:
-        enter(t, m);
-        return 0;
-    case OP_exit:
-        leave(t, m);
-        return 0;
-    case OP_wait:
-        return from_integer(wait(t, m, integer_in(t, at[1])));
-    case OP_notify:
-        vthread_cond_signal(&m->notified);
-        return 0;
-    default:
+    struct monitor *m = owned(t, v);
+    if (all)
         vthread_cond_broadcast(&m->notified);
-        return 0;
-    }
+    else
+        vthread_cond_signal(&m->notified);
 }

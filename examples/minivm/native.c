@@ -27,7 +27,6 @@ struct native {
 struct callback {
     const struct function *function;
     vthread_signature_t *signature;
-    vthread_closure_t *closure;
 };
 
 /* ---- Values ------------------------------------------------------------- */
@@ -36,10 +35,10 @@ static void to_native(struct vm_thread *t, value_t v, const ffi_type *type,
                       void *place)
 {
     int64_t n = 0;
-    if (type->type == FFI_TYPE_POINTER && v != 0 && !is_integer(v))
-        n = (int64_t)(intptr_t)bytes_of(object_in(t, v, &class_bytes));
-    else if (type->type != FFI_TYPE_POINTER || v != 0)
+    if (type->type != FFI_TYPE_POINTER || is_integer(v))
         n = integer_in(t, v);
+    else if (v != 0)
+        n = (intptr_t)bytes_of(object_in(t, v, &class_bytes));
     memcpy(place, &n, type->size);
 }
 
@@ -60,41 +59,37 @@ static value_t from_native(const void *place, const ffi_type *type)
 
 /* ---- Declaring ---------------------------------------------------------- */
 
-static const char *parse(const char *text, vthread_signature_t **signature)
+static vthread_signature_t *parse(const char *text, const char *name,
+                                  unsigned line)
 {
-    static char words[200]; /* the program is refused with them */
+    vthread_signature_t *signature;
     vthread_signature_error_t error;
-    if (vthread_signature_parse(signature, text, &error) != 0) {
-        snprintf(words, sizeof words, "signature %s: %s, at %zu", text,
-                 error.message, error.position);
-        return words;
-    }
+    if (vthread_signature_parse(&signature, text, &error) != 0)
+        refuse(line, "%s: signature %s: %s, at %zu", name, text,
+               error.message, error.position);
     if (strpbrk(text, "fdD{"))
-        return "there are values for integers and addresses only";
-    return NULL;
+        refuse(line, "%s: there are values for integers and addresses only",
+               name);
+    return signature;
 }
 
-const char *native_declare(struct function *f, const char *signature,
-                           const char *policy)
+void native_declare(struct function *f, const char *signature,
+                    const char *policy, unsigned line)
 {
     static const char *const policies[] = {"auto", "critical", "blocking",
                                            "detached"};
     struct native *n = GC_MALLOC(sizeof *n);
-    vthread_signature_t *parsed;
-    const char *words = parse(signature, &parsed);
-    if (words)
-        return words;
+    n->site.prepared = parse(signature, f->name, line);
+    n->result = signature[0];
     *(void **)&n->fn = dlsym(RTLD_DEFAULT, f->name);
     if (n->fn == NULL)
-        return "there is no function of that name";
-    while (policy && strcmp(policies[n->site.policy], policy) != 0)
+        refuse(line, "%s: there is no function of that name", f->name);
+    while (strcmp(policies[n->site.policy], policy) != 0)
         if (++n->site.policy > VTHREAD_CALL_DETACHED)
-            return "policies are auto, critical, blocking, detached";
-    n->result = signature[0];
-    n->site.prepared = parsed;
-    f->arguments = vthread_signature_count(parsed);
+            refuse(line, "%s: policies are auto, critical, blocking, detached",
+                   f->name);
+    f->arguments = vthread_signature_count(n->site.prepared);
     f->native = n;
-    return NULL;
 }
 
 /* ---- Calls -------------------------------------------------------------- */
@@ -111,11 +106,9 @@ value_t native_call(struct vm_thread *t, const struct function *f,
         to_native(t, arguments[i], vthread_signature_argument(signature, i),
                   args[i]);
     }
-    struct object *before = t->thrown_back;
-    t->thrown_back = NULL;
     int err = vthread_call(&n->site, n->fn, &returned, args, &t->error);
     struct object *thrown = t->thrown_back;
-    t->thrown_back = before;
+    t->thrown_back = NULL;
     if (thrown)
         throw(t, thrown);
     if (err != 0)
@@ -123,7 +116,7 @@ value_t native_call(struct vm_thread *t, const struct function *f,
                     f->name, strerror(err));
     const char *text = (const char *)(uintptr_t)returned;
     if (n->result == 's')
-        return text ? (value_t)bytes_new(t, text, strlen(text)) : 0;
+        return text ? text_new(t, text) : 0;
     return from_native(&returned, vthread_signature_result(signature));
 }
 
@@ -144,31 +137,29 @@ static void called_back(void *user, void *result, void *const args[])
     for (unsigned i = 0; i < c->function->arguments; i++)
         values[i] = from_native(args[i],
                                 vthread_signature_argument(c->signature, i));
-    struct catcher catcher = {.outer = t->catcher, .top = t->top};
-    t->catcher = &catcher;
-    if (_setjmp(catcher.place) != 0)
+    jmp_buf place;
+    struct frame bottom = {.caller = t->top, .place = &place};
+    t->top = &bottom;
+    if (_setjmp(place) != 0)
         t->thrown_back = t->thrown;
     else if (type->type == FFI_TYPE_VOID)
         invoke(t, c->function, values);
     else
         to_native(t, invoke(t, c->function, values), type, result);
-    t->catcher = catcher.outer;
+    t->top = bottom.caller;
 }
 
-const char *native_callback(const struct function *f, const char *signature,
-                            value_t *address)
+value_t native_callback(const struct function *f, const char *signature,
+                        unsigned line)
 {
     struct callback *c = GC_MALLOC_UNCOLLECTABLE(sizeof *c);
+    vthread_closure_t *closure; /* it is there for ever */
     void (*code)(void);
-    const char *words = parse(signature, &c->signature);
-    if (words)
-        return words;
+    *c = (struct callback){f, parse(signature, f->name, line)};
     if (f->arguments != vthread_signature_count(c->signature))
-        return "the function has another number of arguments";
-    c->function = f;
-    if (vthread_closure_create(&c->closure, &code, c->signature, called_back,
-                               c) != 0)
-        return "a callback cannot have this signature";
-    *address = from_integer((int64_t)(intptr_t)code);
-    return NULL;
+        refuse(line, "%s: the function has another number of arguments",
+               f->name);
+    if (vthread_closure_create(&closure, &code, c->signature, called_back, c))
+        refuse(line, "%s: a callback cannot have this signature", f->name);
+    return from_integer((intptr_t)code);
 }

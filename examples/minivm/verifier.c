@@ -7,38 +7,36 @@
 
 #define UNKNOWN UINT32_MAX
 
-static uint32_t *depths; /* before each instruction of the function */
-static uint32_t *todo, todo_count; /* those that are still to be followed */
+static unsigned *depths; /* before each instruction of the function */
+static unsigned *todo, todo_count; /* those that are still to be followed */
 
-static void reach(struct function *f, uint32_t from, uint32_t to,
-                  uint32_t depth)
+static void reach(struct function *f, unsigned from, unsigned to,
+                  unsigned depth)
 {
     if (to >= f->count)
-        refuse(f->lines[from], "runs past the end of %s", f->name);
+        refuse(f->code[from].line, "runs past the end of %s", f->name);
     if (depth > f->depth)
         f->depth = depth;
     if (depths[to] == UNKNOWN) {
         depths[to] = depth;
         todo[todo_count++] = to;
     } else if (depths[to] != depth)
-        refuse(f->lines[to],
-               "%" PRIu32 " operand(s), but %" PRIu32
-               " when coming from line %" PRIu32,
-               depths[to], depth, f->lines[from]);
+        refuse(f->code[to].line,
+               "%u operand(s), but %u when coming from line %u", depths[to],
+               depth, f->code[from].line);
 }
 
-static void follow(struct function *f, uint32_t at)
+static void follow(struct function *f, unsigned at)
 {
     const struct instruction *in = &f->code[at];
     const struct opcode *o = &opcodes[in->opcode];
-    uint32_t pops = pops_of(in), depth = depths[at];
+    unsigned pops = pops_of(in), depth = depths[at];
     if (depth < pops)
-        refuse(f->lines[at],
-               "%s needs %" PRIu32 " operand(s), there are %" PRIu32, o->name,
-               pops, depth);
-    depth += (uint32_t)o->pushes - pops;
+        refuse(in->line, "%s needs %u operand(s), there are %u", o->name, pops,
+               depth);
+    depth += o->pushes - pops;
     if (o->operand == LABEL)
-        reach(f, at, (uint32_t)in->operand, depth);
+        reach(f, at, in->operand, depth);
     if (in->opcode != OP_jump && in->opcode != OP_return
         && in->opcode != OP_throw)
         reach(f, at, at + 1, depth);
@@ -48,10 +46,9 @@ void verify(struct function *f)
 {
     depths = GC_MALLOC_ATOMIC(f->count * sizeof *depths);
     todo = GC_MALLOC_ATOMIC(f->count * sizeof *todo);
-    for (uint32_t i = 0; i < f->count; i++)
-        depths[i] = UNKNOWN;
+    memset(depths, 0xff, f->count * sizeof *depths);
     reach(f, 0, 0, 0);
-    for (uint32_t i = 0; i < f->handler_count; i++)
+    for (unsigned i = 0; i < f->handler_count; i++)
         reach(f, 0, f->handlers[i].target, 1);
     while (todo_count > 0)
         follow(f, todo[--todo_count]);
