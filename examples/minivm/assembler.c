@@ -221,8 +221,9 @@ static void read_line(void)
         native_declare(f, signature, is_more() ? word() : "auto", line);
         no_more();
     } else if (is("global"))
-        program.global_count =
-            declare_all(&symbols, GLOBAL, program.global_count);
+        do
+            declare(&symbols, GLOBAL, program.global_count++, word());
+        while (is_more());
     else
         refuse(line, "there is no declaration %s", first);
 }

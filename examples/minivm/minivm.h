@@ -222,7 +222,7 @@ void thread_sleep(struct vm_thread *t, int64_t ms);
 void monitor_enter(struct vm_thread *t, value_t v);
 void monitor_exit(struct vm_thread *t, value_t v);
 value_t monitor_wait(struct vm_thread *t, value_t v, int64_t ms);
-void monitor_notify(struct vm_thread *t, value_t v, bool all);
+vthread_cond_t *monitor_condition(struct vm_thread *t, value_t v);
 
 void print(value_t v);
 _Noreturn void throw(struct vm_thread *t, struct object *exception);

@@ -91,11 +91,7 @@ value_t monitor_wait(struct vm_thread *t, value_t v, int64_t ms)
     return from_integer(err == 0);
 }
 
-void monitor_notify(struct vm_thread *t, value_t v, bool all)
+vthread_cond_t *monitor_condition(struct vm_thread *t, value_t v)
 {
-    struct monitor *m = owned(t, v);
-    if (all)
-        vthread_cond_broadcast(&m->notified);
-    else
-        vthread_cond_signal(&m->notified);
+    return &owned(t, v)->notified;
 }

@@ -70,5 +70,6 @@ QUICK(self, NOTHING, 0, 1, sp[0] = (value_t)t)
 OP(enter, NOTHING, 1, 0, monitor_enter(t, sp[0]))
 OP(exit, NOTHING, 1, 0, monitor_exit(t, sp[0]))
 OP(wait, NOTHING, 2, 1, sp[0] = monitor_wait(t, sp[0], integer_in(t, sp[1])))
-OP(notify, NOTHING, 1, 0, monitor_notify(t, sp[0], false))
-OP(notifyall, NOTHING, 1, 0, monitor_notify(t, sp[0], true))
+OP(notify, NOTHING, 1, 0, vthread_cond_signal(monitor_condition(t, sp[0])))
+OP(notifyall, NOTHING, 1, 0,
+   vthread_cond_broadcast(monitor_condition(t, sp[0])))
