@@ -304,7 +304,7 @@ static struct vthread_scheduler *choose_scheduler(const vthread_attr_t *attr,
 }
 
 /* NULL with *err. */
-static inline struct thread *
+__attribute__((always_inline)) static inline struct thread *
 new_thread(struct vthread_scheduler *s, const struct continuation_kind *kind,
            const vthread_attr_t *attr, void *(*fn)(void *), void *arg,
            int *err)

@@ -523,6 +523,18 @@ static inline void keep_until_here(vthread_t handle)
     __asm__ volatile("" ::"g"(handle));
 }
 
+/* Apart, so that the usual way needs no frame. */
+__attribute__((noinline)) static void wake_slowly(struct thread *t,
+                                                  bool in_kernel)
+{
+    if (trace_is_on())
+        trace_note(TRACE_WAKE, thread_handle(t));
+    if (in_kernel)
+        futex_wake(flags_of(t), 1);
+    else
+        thread_resubmit(t);
+}
+
 /* (U): ends the wait whose flags are in word.  False: word has changed.
  * Inline, for it is all that a wake-up consists of.  handle: by which the
  * thread was found; 0: it was taken from where it waits. */
@@ -535,10 +547,8 @@ end_wait_of(struct thread *t, uint64_t *word, uint64_t result,
         return false;
     keep_until_here(handle);
     PROBE1(unpark, &t->continuation);
-    if (trace_is_on())
-        trace_note(TRACE_WAKE, thread_handle(t));
-    if (in_kernel)
-        futex_wake(flags_of(t), 1);
+    if (unlikely(in_kernel || trace_is_on()))
+        wake_slowly(t, in_kernel);
     else
         thread_resubmit(t);
     return true;

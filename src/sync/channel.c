@@ -249,8 +249,8 @@ __attribute__((noinline)) static bool leave(struct vthread_channel *c,
 }
 
 /* Its slot is set; the lock is held, and released here. */
-static inline int wait_in(struct vthread_channel *c, int which,
-                          struct thread *self)
+__attribute__((always_inline)) static inline int
+wait_in(struct vthread_channel *c, int which, struct thread *self)
 {
     waitlist_append(&c->sides[which].threads, self);
     spin_lock_release(&c->lock);
