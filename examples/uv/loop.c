@@ -22,7 +22,7 @@ static const char scope[] = "loop";
 /* A task stays on its OS thread, so this may be kept. */
 static _Thread_local struct loop *here;
 
-/* ---- Those to run --------------------------------------------------------- */
+/* ---- Those to run -------------------------------------------------------- */
 
 static void run_ready(uv_idle_t *idle);
 
@@ -84,7 +84,7 @@ static void run_ready(uv_idle_t *idle)
     }
 }
 
-/* ---- Loops ---------------------------------------------------------------- */
+/* ---- Loops --------------------------------------------------------------- */
 
 int loop_init(struct loop *loop)
 {
@@ -112,7 +112,7 @@ int loop_close(struct loop *loop)
     return uv_loop_close(&loop->uv);
 }
 
-/* ---- Tasks ---------------------------------------------------------------- */
+/* ---- Tasks --------------------------------------------------------------- */
 
 static void task_main(void *task)
 {

@@ -43,7 +43,7 @@ static int wait_for(struct stream *stream)
     return err;
 }
 
-/* ---- Life ----------------------------------------------------------------- */
+/* ---- Life ---------------------------------------------------------------- */
 
 static int open_stream(struct stream **result)
 {
@@ -80,7 +80,7 @@ static int settle(struct stream *stream, int err, struct stream **result)
     return err;
 }
 
-/* ---- Connections ---------------------------------------------------------- */
+/* ---- Connections --------------------------------------------------------- */
 
 static void has_connection(uv_stream_t *listener, int status)
 {
@@ -150,7 +150,7 @@ int stream_connect(struct stream **result, int port)
     return settle(stream, err, result);
 }
 
-/* ---- Reading -------------------------------------------------------------- */
+/* ---- Reading ------------------------------------------------------------- */
 
 static void give_buffer(uv_handle_t *handle, size_t wanted, uv_buf_t *buffer)
 {
@@ -201,7 +201,7 @@ long stream_read(struct stream *stream, void *buffer, size_t size_bytes)
     return size;
 }
 
-/* ---- Writing -------------------------------------------------------------- */
+/* ---- Writing ------------------------------------------------------------- */
 
 /* It outlives a task that is cancelled while it waits. */
 struct writing {

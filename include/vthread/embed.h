@@ -212,8 +212,8 @@ VTHREAD_API int vthread_world_roots(vthread_roots_fn *fn, void *arg);
 /* ---- Frames ------------------------------------------------------------- */
 
 /* A frame: where its function goes on, and the frame's lowest address, from
- * which on it reaches to that of the next.  False: no more of them.  May not call what waits, nor what concerns the one looked
- * at. */
+ * which on it reaches to that of the next.  False: no more of them.  May not
+ * call what waits, nor what concerns the one looked at. */
 typedef bool vthread_frame_fn(void *arg, const void *code,
                               const void *frame);
 

@@ -85,7 +85,8 @@ void pin_data_free(struct pin_data *data);
 /* "serve (server.c:12)". */
 void pin_describe_place(const struct pin_data *data, uint32_t place,
                         char *buffer, size_t size);
-/* "mutex 0x55..", "mutex prices_lock (shop)", "vthread_pin", "a foreign frame". */
+/* "mutex 0x55..", "mutex prices_lock (shop)", "vthread_pin", "a foreign
+ * frame". */
 void pin_describe_cause(const struct pin_site *site,
                         const struct pin_episode *episode, char *buffer,
                         size_t size);
