@@ -388,8 +388,9 @@ static int start_tracked(void)
 static int start_others(void)
 {
     pthread_t platform;
-    start(runs, NULL, "runner", 0);
-    start(calls, NULL, "caller", 0);
+    /* A common home they would keep from others for good. */
+    start(runs, NULL, "runner", VTHREAD_STACK_OWN);
+    start(calls, NULL, "caller", VTHREAD_STACK_OWN);
     start(is_pinned, NULL, "pinned", 0);
     start(asks_a_generator, NULL, "asker", 0);
     start(has_branches, NULL, "root", 0);
