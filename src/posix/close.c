@@ -32,8 +32,10 @@ OWN int close(int fd)
 {
     if (!own_concerns_us() || fd < 0 || is_vforked_child())
         return REAL(close)(fd);
-    own_note_close(fd);
-    return own_result(own_close(fd));
+    own_close_begins(fd);
+    int err = own_close(fd);
+    own_close_ends(fd);
+    return own_result(err);
 }
 
 OWN_ALIAS(close) int __close(int fd);

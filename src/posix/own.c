@@ -147,35 +147,53 @@ int own_close(int fd)
 }
 
 /*
- * How often a number has been closed, as far as we know.  Numbers beyond
- * share a count with lower ones; then an interrupt that comes together with
- * a close of that one is told as EBADF.
+ * How many closes of a number have begun, and how many have ended, as far as
+ * we know.  Numbers beyond share the counts of lower ones; then an interrupt
+ * that comes together with a close of that one is told as EBADF.
  */
 enum { COUNTS = 1 << 16 };
-static _Atomic uint32_t closes[COUNTS];
+static struct {
+    _Atomic uint32_t begun, ended;
+} closes[COUNTS];
 
-void own_note_close(int fd)
+void own_close_begins(int fd)
 {
     /* Release: see own_wait. */
-    atomic_fetch_add_explicit(&closes[(unsigned)fd % COUNTS], 1,
+    atomic_fetch_add_explicit(&closes[(unsigned)fd % COUNTS].begun, 1,
                               memory_order_release);
 }
 
-uint32_t own_closes(int fd)
+void own_close_ends(int fd)
 {
-    return atomic_load_explicit(&closes[(unsigned)fd % COUNTS],
+    /* Release: who sees that it has ended sees that it had begun; pairs with
+     * own_closes_ended. */
+    atomic_fetch_add_explicit(&closes[(unsigned)fd % COUNTS].ended, 1,
+                              memory_order_release);
+}
+
+uint32_t own_closes_begun(int fd)
+{
+    return atomic_load_explicit(&closes[(unsigned)fd % COUNTS].begun,
                                 memory_order_acquire);
 }
 
+uint32_t own_closes_ended(int fd)
+{
+    return atomic_load_explicit(&closes[(unsigned)fd % COUNTS].ended,
+                                memory_order_acquire);
+}
+
+/* A close that is under way when the wait begins may still end it. */
 int own_wait(int fd, short events, uint64_t deadline_ns)
 {
     struct pollfd entry = {.fd = fd, .events = events};
     unsigned ready;
-    uint32_t before = own_closes(fd);
+    uint32_t ended = own_closes_ended(fd), begun = own_closes_begun(fd);
     int err = own_poll(&entry, 1, &ready, deadline_ns);
-    /* Acquire, pairs with own_note_close: that comes before the close, and
+    /* Acquire, pairs with own_close_begins: that comes before the close, and
      * so before whatever the close has told us. */
-    if (own_closes(fd) != before)
+    uint32_t begun_since = own_closes_begun(fd);
+    if (begun_since != (err == ECANCELED ? ended : begun))
         return EBADF;
     return err == ECANCELED ? own_why_cancelled() : err;
 }

@@ -109,9 +109,15 @@ bool own_is_nonblocking(int fd);
 bool own_guard(int fd, short events);
 void own_guard_end(int fd);
 
-/* The number is about to be closed; those in own_wait will know. */
-void own_note_close(int fd);
-uint32_t own_closes(int fd);
+/* The number is about to be closed, and has been; those in own_wait will
+ * know. */
+void own_close_begins(int fd);
+void own_close_ends(int fd);
+
+/* Whoever begins to wait when `ended` closes had ended, and is woken when more
+ * have begun, may have been woken by a close. */
+uint32_t own_closes_ended(int fd);
+uint32_t own_closes_begun(int fd);
 
 /* ---- Blocking ----------------------------------------------------------- */
 

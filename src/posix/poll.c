@@ -15,9 +15,14 @@
 
 enum { FEW = 4, MANY = 4096 };
 
-static uint32_t closes_of(const struct pollfd *entry)
+static uint32_t closes_begun(const struct pollfd *entry)
 {
-    return entry->fd < 0 ? 0 : own_closes(entry->fd);
+    return entry->fd < 0 ? 0 : own_closes_begun(entry->fd);
+}
+
+static uint32_t closes_ended(const struct pollfd *entry)
+{
+    return entry->fd < 0 ? 0 : own_closes_ended(entry->fd);
 }
 
 /* Those who wait are woken before the number is really closed, and then it
@@ -27,7 +32,7 @@ static int mark_closed(struct pollfd *fds, nfds_t count,
 {
     int closed = 0;
     for (nfds_t i = 0; i < count; i++) {
-        bool is_closed = closes_of(&fds[i]) != before[i];
+        bool is_closed = closes_begun(&fds[i]) != before[i];
         fds[i].revents = is_closed ? POLLNVAL : 0;
         closed += is_closed;
     }
@@ -39,7 +44,7 @@ static int poll_noting(struct pollfd *fds, nfds_t count, uint32_t *before,
 {
     unsigned ready;
     for (nfds_t i = 0; i < count; i++)
-        before[i] = closes_of(&fds[i]);
+        before[i] = closes_ended(&fds[i]);
     int err = own_poll(fds, count, &ready, deadline_ns);
     if (err == 0)
         return (int)ready;
