@@ -29,6 +29,7 @@
  * tests/models/request.pml is this protocol.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <vthread.h>
@@ -94,7 +95,8 @@ static void *take(struct room *room, size_t size_bytes)
     if (__builtin_add_overflow(size_bytes, ALIGNMENT_BYTES - 1, &rounded)
         || __builtin_add_overflow(room->used_bytes,
                                   rounded & ~(size_t)(ALIGNMENT_BYTES - 1),
-                                  &room->used_bytes))
+                                  &room->used_bytes)
+        || room->used_bytes > PTRDIFF_MAX)
         room->is_too_large = true;
     return place;
 }
