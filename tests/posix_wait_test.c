@@ -4,6 +4,7 @@
  */
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -153,6 +154,21 @@ START_TEST(one_of_many_descriptors_ends_the_wait)
 }
 END_TEST
 
+/* Of the kernel's table, which it looks at as a whole.  Valgrind has
+ * descriptors far beyond the program's. */
+static bool has_few_places(void)
+{
+    char line[100];
+    int places = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status && fgets(line, sizeof line, status))
+        if (sscanf(line, "FDSize: %d", &places) == 1)
+            break;
+    if (status)
+        fclose(status);
+    return places <= FD_SETSIZE;
+}
+
 /* Old programs pass getdtablesize(), and sets that have an end before. */
 static void *passes_any_limit(void *arg)
 {
@@ -195,8 +211,10 @@ static void *sets_bits_beyond(void *arg)
 
 START_TEST(select_looks_no_farther_than_the_kernel)
 {
-    on_virtual(passes_any_limit);
-    on_virtual(sets_bits_beyond);
+    if (has_few_places()) {
+        on_virtual(passes_any_limit);
+        on_virtual(sets_bits_beyond);
+    }
 }
 END_TEST
 
