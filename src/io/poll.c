@@ -188,6 +188,10 @@ static int poll_several(struct operation *op)
 int vthread_poll_until(struct pollfd *fds, nfds_t count, unsigned *ready,
                        uint64_t deadline_ns)
 {
+    if (!ready)
+        return EINVAL;
+    if (!fds && count > 0)
+        return EFAULT;
     enum direction direction;
     bool is_one = has_one_direction(fds, count, &direction);
     struct operation op = {
@@ -199,8 +203,6 @@ int vthread_poll_until(struct pollfd *fds, nfds_t count, unsigned *ready,
         .only_looks = true,
         .is_immediate = true,
     };
-    if (!ready)
-        return EINVAL;
     int err = operation_perform(&op);
     if (err == EAGAIN && !is_one) {
         err = poll_several(&op);
