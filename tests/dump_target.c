@@ -388,8 +388,7 @@ static int start_tracked(void)
 static int start_others(void)
 {
     pthread_t platform;
-    /* A common home they would keep from others for good. */
-    start(runs, NULL, "runner", VTHREAD_STACK_OWN);
+    start(runs, NULL, "runner", VTHREAD_STACK_OWN); /* which it never leaves */
     start(calls, NULL, "caller", VTHREAD_STACK_OWN);
     start(is_pinned, NULL, "pinned", 0);
     start(asks_a_generator, NULL, "asker", 0);
