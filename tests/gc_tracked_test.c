@@ -60,8 +60,11 @@ static void *holds_a_chain(void *arg)
         *made = (struct link){chain, (uintptr_t)arg};
         chain = made;
         length++;
+        size_t leaks = 0;
         if (round % 50 == 25)
             GC_gcollect();
+        if (round % 50 == 45)
+            require(vthread_gc_leaks(NULL, 0, &leaks) == 0 && leaks == 0);
         wait_somehow(round);
         require(is_whole(chain, (uintptr_t)arg, length));
     }

@@ -18,6 +18,7 @@
 #include "embed/leak_table.h"
 #include "embed/leak_trace.h"
 #include "inspect/describe.h"
+#include "local.h"
 #include "platform/futex.h"
 #include "thread.h"
 #include "waiting.h"
@@ -66,11 +67,13 @@ static bool is_page(const void *page)
 
 static __attribute__((noinline)) int run_stopped(struct leak_trace *trace)
 {
+    local_self()->stands_still = true; /* libgc tells of no event here */
     GC_stop_world_external();
     void *before = gc_thread_stopped_at(__builtin_frame_address(0));
     int err = leak_trace_run(trace);
     gc_thread_stopped_at(before);
     GC_start_world_external();
+    local_self()->stands_still = false;
     return err;
 }
 
@@ -219,6 +222,7 @@ int vthread_gc_leaks(vthread_gc_leak_t *leaks, size_t capacity, size_t *count)
     if (!thread_self())
         return ENOMEM;
     /* Or it would hold handles that an earlier look has left there. */
-    memset(leaks, 0, capacity * sizeof *leaks);
+    if (capacity > 0)
+        memset(leaks, 0, capacity * sizeof *leaks);
     return gc_leaks_each(store, &array, count);
 }
