@@ -40,6 +40,9 @@ struct mount_point {
     struct sanitizer_stack native;
     struct exceptions *exceptions; /* of C++; NULL: there is no C++ */
     bool is_entered;
+    unsigned stands_still; /* not 0: what counts as current may not yield: it
+                              is just being mounted, or a collector that it
+                              has called has stopped all others */
     struct continuation_counts counts;
 };
 
@@ -62,16 +65,6 @@ bool mount_settle(struct continuation *c);
 uintptr_t mount_yield_handling(struct continuation *c, uintptr_t value);
 
 /* ---- Switching ---------------------------------------------------------- */
-
-/* Whether an address is on the stack of what is innermost: false on the native
- * stack around a switch, when that counts as current. */
-static inline bool mount_is_on_stack(const struct mount_point *mp,
-                                     const void *address)
-{
-    const struct continuation *c = mp->current;
-    return c && (const char *)address >= (const char *)c->home->bottom
-           && (const char *)address < (const char *)c->home->top;
-}
 
 static inline struct sanitizer_stack *mount_sanitizer(struct mount_point *mp,
                                                       struct continuation *c)

@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "continuation/mount.h"
+
 _Atomic uint32_t watch_bits;
 
 static const struct watcher *_Atomic watchers[WATCH_KINDS];
@@ -37,11 +39,14 @@ const struct watcher *watch_of(enum watch_kind kind)
 
 __attribute__((cold)) void watch_mounting(struct continuation *c)
 {
+    struct mount_point *mp = mount_point_self();
+    mp->stands_still++;
     for (unsigned kind = 0; kind < WATCH_KINDS; kind++) {
         const struct watcher *watcher = watch_of(kind);
         if (watcher)
             watcher->mounting(c);
     }
+    mp->stands_still--;
 }
 
 __attribute__((cold)) void watch_unmounted(struct continuation *c)

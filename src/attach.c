@@ -117,16 +117,15 @@ vthread_t vthread_self(void)
     return self ? thread_handle(self) : 0;
 }
 
-/* Not in what is called on the native stack while a thread is mounted: a wait
- * would leave a stack that it is not on. */
+/* Not in what the carrier calls on its native stack around a mount: a wait
+ * would leave a stack that it is not on.  The stack pointer does not tell: the
+ * thread may have stacks of its own making. */
 bool vthread_is_virtual(void)
 {
-    const struct local *here = local_self();
-    const struct thread *self = local_thread(here);
+    const struct thread *self = local_thread(local_self());
+    const struct mount_point *mp = mount_point_self();
     return self
            && !(atomic_load_explicit(&self->word, memory_order_relaxed)
                 & THREAD_PLATFORM)
-           && !here->stands_still
-           && mount_is_on_stack(mount_point_self(),
-                                __builtin_frame_address(0));
+           && mp->current && mp->stands_still == 0;
 }

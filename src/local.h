@@ -8,7 +8,6 @@
 #define LOCAL_H
 
 #include <stdatomic.h>
-#include <stdbool.h>
 
 #include "platform/thread_local.h"
 
@@ -24,8 +23,6 @@ struct local {
     struct carrier *carrier;             /* NULL on a platform thread */
     struct station *station;
     struct vthread_scheduler *scheduler;
-    bool stands_still; /* a collector works, called by what runs here: nothing
-                          waits but in the kernel */
 };
 
 extern __attribute__((visibility("hidden"))) __thread struct local local;

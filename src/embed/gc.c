@@ -20,6 +20,7 @@
 
 #include <vthread/gc.h>
 
+#include "continuation/mount.h"
 #include "embed/gc.h"
 #include "embed/gc_library.h"
 #include "embed/leak_table.h"
@@ -28,7 +29,6 @@
 #include "inspect/held.h"
 #include "inspect/place.h"
 #include "inspect/trace.h"
-#include "local.h"
 #include "platform/collector.h"
 #include "platform/futex.h"
 #include "platform/memory.h"
@@ -132,9 +132,9 @@ static const struct collector boehm = {
 static void stand_still(GC_EventType event)
 {
     if (event == GC_EVENT_PRE_STOP_WORLD)
-        local_self()->stands_still = true;
+        mount_point_self()->stands_still++;
     else if (event == GC_EVENT_POST_START_WORLD)
-        local_self()->stands_still = false;
+        mount_point_self()->stands_still--;
 }
 
 /* Its locks are taken on native stacks too, and by who makes room for frames;

@@ -13,12 +13,12 @@
 
 #include <vthread/gc.h>
 
+#include "continuation/mount.h"
 #include "embed/gc.h"
 #include "embed/gc_library.h"
 #include "embed/leak_table.h"
 #include "embed/leak_trace.h"
 #include "inspect/describe.h"
-#include "local.h"
 #include "platform/futex.h"
 #include "thread.h"
 #include "waiting.h"
@@ -67,13 +67,13 @@ static bool is_page(const void *page)
 
 static __attribute__((noinline)) int run_stopped(struct leak_trace *trace)
 {
-    local_self()->stands_still = true; /* libgc tells of no event here */
+    mount_point_self()->stands_still++; /* libgc tells of no event here */
     GC_stop_world_external();
     void *before = gc_thread_stopped_at(__builtin_frame_address(0));
     int err = leak_trace_run(trace);
     gc_thread_stopped_at(before);
     GC_start_world_external();
-    local_self()->stands_still = false;
+    mount_point_self()->stands_still--;
     return err;
 }
 

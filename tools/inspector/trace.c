@@ -47,17 +47,10 @@ static void print_help(void)
         "it\n"
         "                when a pinned wait lasts, on a deadlock or a crash\n"
         "  --memory KB   for each carrier (1024)\n\n"
-<<<<<<< HEAD
         "PID is a process with VTHREAD_CONTROL=1; it is recorded until the "
         "tool is\ninterrupted, or for TIME.  RECORDING is a file that a program "
         "has\nwritten with VTHREAD_TRACE or vthread_trace_start.  With PROGRAM the\n"
         "exit status is the program's.\n");
-=======
-        "PID is a process with VTHREAD_CONTROL=1; it is recorded until the\n"
-        "tool is interrupted, or for TIME.  RECORDING is a file that a program\n"
-        "has written with VTHREAD_TRACE or vthread_trace_start.  With PROGRAM\n"
-        "the exit status is the program's.\n");
->>>>>>> 369c559 (tidy: lines over 80 columns, a row that HACKING.md had twice)
 }
 
 /* ---- From a recording to a file for Perfetto ---------------------------- */
