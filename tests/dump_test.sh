@@ -249,7 +249,8 @@ look_at_all_states()
 # program, is not ours to look for.
 kernel_writes_core()
 {
-    [ "$(cat /proc/sys/kernel/core_pattern)" = core ] &&
+    [ -z "${SANITIZE_CFLAGS:-}" ] &&
+        [ "$(cat /proc/sys/kernel/core_pattern)" = core ] &&
         (ulimit -c unlimited) 2>/dev/null
 }
 
@@ -273,6 +274,9 @@ dump_kernels_core()
     rm -f "$core"
     return $status
 }
+
+# Not where a sanitizer has its shadow: that would be tens of gigabytes.
+has_gcore() { [ -z "${SANITIZE_CFLAGS:-}" ] && command -v gcore >/dev/null; }
 
 dump_gcore()
 {
@@ -375,7 +379,7 @@ look_for_leaks()
     fi
     claim "leaks are told" ends 0 dump --leaked "$target"
     claim "those only, and where they were created" leaks_are_told
-    if command -v gcore >/dev/null; then
+    if has_gcore; then
         gcore -o "$work/gcore" "$target" >/dev/null 2>&1
         claim "a core file has them, too" ends 0 dump --leaked \
             "$work/gcore.$target"
@@ -403,7 +407,7 @@ another_version() # PATTERN REPLACEMENT TEXT
         program=$work/other/program start
     fi
     ends 3 dump "$target" && said "$3" && is_well || status=1
-    if command -v gcore >/dev/null; then
+    if has_gcore; then
         gcore -o "$work/gcore" "$target" >/dev/null 2>&1
         ends 3 dump "$work/gcore.$target" && said libvthread || status=1
         rm -f "$work/gcore.$target"
@@ -488,7 +492,7 @@ for mode in VTHREAD_FREEZE=lazy VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard \
     export ${mode?}
     look_at_all_states
     # Where frames are copied, and, with more time, where they are not.
-    if [[ $mode == *=eager || ${STRESS:-} ]] && command -v gcore >/dev/null; then
+    if [[ $mode == *=eager || ${STRESS:-} ]] && has_gcore; then
         claim "a core file of gcore tells the same" dump_gcore
     fi
     stop

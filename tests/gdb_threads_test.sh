@@ -138,6 +138,17 @@ list()
     all_are_listed
 }
 
+look_at_core() # MODE
+{
+    at=("$program" "core.$target")
+    gcore -o core "$target" >/dev/null 2>&1
+    mode="$1, core file"
+    ask "info vthreads"
+    cp "$work/out" "$work/list"
+    if [ -n "${STRESS:-}" ]; then look; else look_at_all; fi
+    rm -f "core.$target"
+}
+
 look_in() # MODE
 {
     mode=$1
@@ -158,13 +169,8 @@ look_in() # MODE
     await list
     look
     claim "the process goes on" kill -0 "$target"
-    at=("$program" "core.$target")
-    gcore -o core "$target" >/dev/null 2>&1
-    mode="$1, core file"
-    ask "info vthreads"
-    cp "$work/out" "$work/list"
-    if [ -n "${STRESS:-}" ]; then look; else look_at_all; fi
-    rm -f "core.$target"
+    # What a sanitizer has for its shadow would be tens of gigabytes.
+    [ -n "${SANITIZE_CFLAGS:-}" ] || look_at_core "$1"
     kill "${servers[0]}"
     wait "$target"
     servers=()
