@@ -224,6 +224,33 @@ names_the_lock()
         reports "$work/named" 'mutex 0x[0-9a-f]* in named+0x.* (the_lock), taken'
 }
 
+# One that locks: it is called while the functions are looked for.
+allocator_locks()
+{
+    cat >"$work/allocator.c" <<'SOURCE'
+#include <pthread.h>
+#include <stddef.h>
+void *__libc_malloc(size_t size), __libc_free(void *block);
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+void *malloc(size_t size)
+{
+    pthread_mutex_lock(&mutex);
+    void *block = __libc_malloc(size);
+    pthread_mutex_unlock(&mutex);
+    return block;
+}
+void free(void *block)
+{
+    pthread_mutex_lock(&mutex);
+    __libc_free(block);
+    pthread_mutex_unlock(&mutex);
+}
+SOURCE
+    ${CC:-cc} -w -shared -fPIC -o "$work/allocator.so" "$work/allocator.c" &&
+        timeout 30 env LD_PRELOAD="$library $work/allocator.so" \
+            VTHREAD_PIN=off "$work/holds"
+}
+
 tracks_nothing_when_off()
 {
     same "" "$(VTHREAD_PIN=off VTHREAD_PIN_MS=0 "$work/holds" 2>&1)"
@@ -252,6 +279,7 @@ pkg-config --exists libffi 2>/dev/null &&
 claim "it is linked in by --wrap" links_dynamically
 claim "and preloaded besides: a lock counts once" is_tracked_once
 claim "a lock that is a variable is named" names_the_lock
+claim "an allocator may lock while functions are looked for" allocator_locks
 claim "with VTHREAD_PIN=off it tracks nothing" tracks_nothing_when_off
 if ${CC:-cc} -static -w -o "$work/plain" -xc - -x none $static_libraries \
     <<<'int main(void) { return 0; }' 2>/dev/null; then

@@ -254,8 +254,9 @@ static int fail(lua_State *L, struct stream *stream, int err)
         luaL_pushfail(L);
         return 1;
     }
-    if (err == ECANCELED && current_fd(stream) < 0)
-        err = EPIPE; /* somebody has closed it: "closed" */
+    /* Somebody has closed it, during the wait or right before: "closed". */
+    if ((err == ECANCELED || err == EBADF) && current_fd(stream) < 0)
+        err = EPIPE;
     vm_check(L, err);
     return module_fail(L, err);
 }

@@ -43,26 +43,37 @@ static void *look_for(const char *name)
     return found;
 }
 
+/* All of them at once: while they are looked for either all have their effect
+ * or none has, or a mutex that dlsym's allocator locks would stay locked. */
+static void find_all(void)
+{
+    real_address found[REAL_COUNT];
+    is_looking = true;
+    for (int i = 0; i < REAL_COUNT; i++) {
+        found[i] = (real_address)look_for(names[i]);
+        if (!found[i])
+            found[i] = (real_address)refuse;
+    }
+    /* Relaxed, as in real_address_of; whoever is faster stores the same. */
+    for (int i = 0; i < REAL_COUNT; i++)
+        atomic_store_explicit(&real_addresses[i], found[i],
+                              memory_order_relaxed);
+    is_looking = false;
+}
+
 real_address real_find(enum real_function function)
 {
     if (is_looking)
         return (real_address)do_nothing;
-    is_looking = true;
-    void *found = look_for(names[function]);
-    is_looking = false;
-    real_address address
-        = found ? (real_address)found : (real_address)refuse;
-    /* Relaxed, as in real_address_of; whoever is faster stores the same. */
-    atomic_store_explicit(&real_addresses[function], address,
-                          memory_order_relaxed);
-    return address;
+    find_all();
+    return atomic_load_explicit(&real_addresses[function],
+                                memory_order_relaxed);
 }
 
 /* Early: later there may be other OS threads. */
-__attribute__((constructor(101))) static void find_all(void)
+__attribute__((constructor(101))) static void find_early(void)
 {
-    for (int i = 0; i < REAL_COUNT; i++)
-        real_address_of((enum real_function)i);
+    real_find((enum real_function)0);
 }
 
 /* They are libc's, or those of something else that is preloaded. */

@@ -150,7 +150,8 @@ void groups_make(struct groups *groups, const struct snapshot *snapshot,
     }
     free(table.slots);
     sorted = snapshot;
-    qsort(groups->all, groups->count, sizeof *groups->all, in_order);
+    if (groups->count > 0)
+        qsort(groups->all, groups->count, sizeof *groups->all, in_order);
 }
 
 void groups_free(struct groups *groups)
