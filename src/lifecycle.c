@@ -28,6 +28,7 @@
 #include "call/blocking.h"
 #include "carrier/pool.h"
 #include "continuation/continuation.h"
+#include "continuation/run_stack.h"
 #include "embed/embedder.h"
 #include "entry.h"
 #include "escape.h"
@@ -245,12 +246,18 @@ bool lifecycle_is_valid(const vthread_attr_t *attr)
            && !(attr->flags & ~known) && attr->reserved == 0;
 }
 
+/* So many own homes at the most for threads that nobody has asked them for: a
+ * slow machine may have taught it of a function that has a million threads, and
+ * each home takes memory, or mappings, which run out first. */
+enum { LEARNT_OWN_MAX = 4096 };
+
 static int set_home(struct thread *t, const vthread_attr_t *attr)
 {
     struct continuation *c = &t->continuation;
     bool is_asked = attr->stack_size_bytes > VTHREAD_STACK_SIZE_DEFAULT
                     || attr->flags & VTHREAD_STACK_OWN;
-    if (!is_asked && !entry_needs_own(t->fn))
+    if (!is_asked
+        && (!entry_needs_own(t->fn) || run_stack_own_count() >= LEARNT_OWN_MAX))
         return 0;
     c->flags |= CONTINUATION_WANTS_OWN;
     if (is_asked)

@@ -52,9 +52,6 @@ is_program() { # LANGUAGE FILE
 
 # Makes the commands that build and run a program.
 run_c() { # FILE
-    # What they print is looked at, not what they leave; and with 100,000
-    # threads LSan failed to map memory of its own, beside other tests.
-    local -x ASAN_OPTIONS=detect_leaks=0
     cp "$1" "$work/program.c"
     # Unquoted: CC and the flags may be several words.
     ${CC:-cc} -std=gnu11 -O2 ${SANITIZE_CFLAGS:-} -Wall -Wextra -Werror \

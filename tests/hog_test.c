@@ -2,6 +2,7 @@
  * hog_test.c - threads that keep what others wait for are counted.
  */
 #include "carrier/pool.h"
+#include "continuation/run_stack.h"
 #include "entry.h"
 #include "inspect/hog.h"
 #include "platform/memory.h"
@@ -238,6 +239,28 @@ START_TEST(who_should_have_an_own_home_does_without_if_there_is_none)
 }
 END_TEST
 
+static void *parks_once(void *arg)
+{
+    vthread_park();
+    return arg;
+}
+
+START_TEST(of_a_million_that_should_have_own_homes_some_thousands_do)
+{
+    enum { THREADS = 6000 };
+    static vthread_t threads[THREADS];
+    ck_assert(entry_remember(parks_once, ENTRY_HOLDS));
+    for (unsigned i = 0; i < THREADS; i++)
+        threads[i] = start(parks_once, NULL);
+    ck_assert_uint_ge(run_stack_own_count(), 4096);
+    ck_assert_uint_lt(run_stack_own_count(), 5000);
+    for (unsigned i = 0; i < THREADS; i++)
+        ck_assert_int_eq(vthread_unpark(threads[i]), 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        join(threads[i]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("hog");
@@ -251,6 +274,8 @@ int main(void)
     tcase_add_test(cases, time_in_the_kernel_is_not);
     tcase_add_test(cases,
                    who_should_have_an_own_home_does_without_if_there_is_none);
+    tcase_add_test(cases,
+                   of_a_million_that_should_have_own_homes_some_thousands_do);
     TCase *places = new_case(suite, "places");
     if (!UNDER_SANITIZER) /* TSan keeps signals for later */
         tcase_add_test(places, a_hog_is_told_with_the_function_it_is_in);
