@@ -25,6 +25,7 @@ done
 start_server()
 {
     : >"$work/out"
+    : >"$work/out"
     "$chat" "$@" 0 >"$work/out" 2>"$work/err" &
     pid=$!
     servers+=("$pid")

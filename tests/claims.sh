@@ -15,8 +15,11 @@ servers=()
 claims=0
 failures=0
 
+# A signal that ends a command in the background before it has become a
+# program gets here, too, in a process that owns nothing of this.
 cleanup()
 {
+    [ "$BASHPID" = $$ ] || return
     [ ${#servers[@]} -gt 0 ] && kill -KILL "${servers[@]}" 2>/dev/null
     rm -rf "$work"
 }

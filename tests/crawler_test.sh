@@ -27,6 +27,7 @@ done
 serve()
 {
     : >"$work/out"
+    : >"$work/out"
     "$httpd" -q -p 0 "$1" >"$work/out" 2>&1 &
     pid=$!
     servers+=("$pid")

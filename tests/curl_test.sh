@@ -39,6 +39,7 @@ make_tree()
 serve()
 {
     : >"$work/out"
+    : >"$work/out"
     "$httpd" -q -p 0 "$1" >"$work/out" 2>&1 &
     pid=$!
     servers+=("$pid")

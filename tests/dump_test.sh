@@ -38,6 +38,7 @@ start() # ARGUMENT...
     mkfifo "$work/hold"
     sleep 120 >"$work/hold" &
     holder=$!
+    : >"$work/said"
     "$program" "$@" <"$work/hold" >"$work/said" 2>"$work/complaints" &
     target=$!
     servers+=("$holder" "$target")
@@ -256,6 +257,7 @@ kernel_writes_core()
 
 dump_kernels_core()
 {
+    : >"$work/said"
     (ulimit -c unlimited && exec "$program" <"$work/hold" >"$work/said" \
         2>/dev/null) &
     target=$!

@@ -156,6 +156,7 @@ look_in() # MODE
     mkfifo hold
     sleep 120 >hold &
     servers=("$!")
+    : >said
     env "$1" "$program" <hold >said 2>complaints &
     target=$!
     servers+=("$target")

@@ -279,6 +279,7 @@ named_pipe()
 # Bash has background processes ignore the signal.
 interrupted()
 {
+    : >"$work/out"
     env --default-signal=INT "$examples/limiter" -r 0.1 -b 3 \
         "$tree/src/key.c" >"$work/out" &
     local pid=$!

@@ -144,6 +144,7 @@ exec 3<>"$work/in"
 
 start_target() # VARIABLE=VALUE...
 {
+    : >"$work/target"
     env "$@" "$program" <"$work/in" >"$work/target" &
     target=$!
     servers+=("$target")
@@ -157,7 +158,7 @@ follows_until_told()
     local follower=$!
     await grep -q . "/proc/$follower/net/unix" &&
         await_clients 1 && kill -INT $follower && wait $follower &&
-        kill -0 $target
+        await_clients 0 && kill -0 $target
 }
 
 # So many OS threads of it serve clients.

@@ -53,6 +53,7 @@ END
 passes_signals_on()
 {
     local status=0 pid
+    : >"$work/out"
     "$tool" run "${track[@]}" -q -- bash "$work/waits" >"$work/out" 2>"$work/err" &
     pid=$!
     await grep -q there "$work/out" || return
@@ -66,6 +67,7 @@ passes_signals_on()
 no_process_is_left()
 {
     local pid
+    : >"$work/out"
     "$tool" run "${track[@]}" -q -- bash -c 'echo $$; exec sleep 1000' >"$work/out" &
     pid=$!
     await grep -q . "$work/out" || return

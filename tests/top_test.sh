@@ -22,6 +22,7 @@ exec 3<>"$work/in"
 # in $target.
 start_target() # VARIABLE=VALUE...
 {
+    : >"$work/target"
     env VTHREAD_PARALLELISM=2 "$@" "$program" <"$work/in" >"$work/target" &
     target=$!
     servers+=("$target")
@@ -104,7 +105,7 @@ screen() # STATUS KEYS
 {
     local status=0
     { sleep 0.5; printf '%b' "$2"; sleep 0.5; } |
-        timeout 60 script -qec "stty rows 30 cols 120; '$tool' top -d 0.1 $target" \
+        timeout 60 script -qec "stty rows 30 cols 120; exec '$tool' top -d 0.1 $target" \
             "$work/screen" >/dev/null 2>&1 || status=$?
     same "$1" "$status" || { tail -c 2000 "$work/screen"; return 1; }
 }
@@ -124,7 +125,7 @@ dies_meanwhile()
 {
     local status=0
     { sleep 0.5; kill -KILL $target; sleep 5; } |
-        timeout 60 script -qec "stty rows 30 cols 120; '$tool' top -d 0.1 $target" \
+        timeout 60 script -qec "stty rows 30 cols 120; exec '$tool' top -d 0.1 $target" \
             "$work/screen" >/dev/null 2>&1 || status=$?
     same 4 "$status" && is_restored && drew "process $target has ended"
 }
