@@ -19,6 +19,18 @@ static uint64_t number_of_leaks(void)
     return count;
 }
 
+/* Exactly so many, and never more.  A carrier that is on the way to sleep may
+ * have something left over: then some are found later. */
+static void expect_leaks(uint64_t count)
+{
+    uint64_t found = number_of_leaks();
+    for (int looks = 1; found < count && looks < 100; looks++) {
+        vthread_sleep(VTHREAD_MS);
+        found = number_of_leaks();
+    }
+    ck_assert_uint_eq(found, count);
+}
+
 /* Out of line, so that what was there is in no register, either. */
 static __attribute__((noinline)) void clear(volatile void *place)
 {
@@ -60,7 +72,7 @@ START_TEST(a_receiver_whose_channel_nobody_has_is_a_leak)
     enable();
     plant_receiver();
     until_all_wait(1);
-    ck_assert_uint_eq(number_of_leaks(), 1);
+    expect_leaks(1);
 }
 END_TEST
 
@@ -72,9 +84,9 @@ START_TEST(a_receiver_whose_channel_somebody_has_is_none)
     ck_assert_int_eq(vthread_channel_create(&kept, sizeof(void *), 0), 0);
     ck_assert_int_eq(vthread_create(NULL, NULL, receives, kept), 0);
     until_all_wait(1);
-    ck_assert_uint_eq(number_of_leaks(), 0);
+    expect_leaks(0);
     clear(&kept);
-    ck_assert_uint_eq(number_of_leaks(), 1);
+    expect_leaks(1);
 }
 END_TEST
 
@@ -106,19 +118,19 @@ START_TEST(a_parked_thread_is_a_leak_when_nobody_has_its_handle)
     plant_parked(in_heap);
     plant_parked((vthread_t *)&on_stack);
     until_all_wait(6);
-    ck_assert_uint_eq(number_of_leaks(), 0);
+    expect_leaks(0);
     clear(&in_data);
-    ck_assert_uint_eq(number_of_leaks(), 1);
+    expect_leaks(1);
     clear(in_malloc);
-    ck_assert_uint_eq(number_of_leaks(), 2);
+    expect_leaks(2);
     clear(&in_large[100000]);
-    ck_assert_uint_eq(number_of_leaks(), 3);
+    expect_leaks(3);
     clear(in_plain);
-    ck_assert_uint_eq(number_of_leaks(), 4);
+    expect_leaks(4);
     clear(in_heap);
-    ck_assert_uint_eq(number_of_leaks(), 5);
+    expect_leaks(5);
     clear(&on_stack);
-    ck_assert_uint_eq(number_of_leaks(), 6);
+    expect_leaks(6);
     if (is_glibcs) {
         free(in_malloc);
         free(in_large);
@@ -160,7 +172,7 @@ START_TEST(threads_that_lock_each_other_out_are_leaks)
     ck_assert_int_eq(vthread_create(NULL, NULL, locks_up, &in_data), 0);
     ck_assert_int_eq(vthread_create(NULL, NULL, locks_down, &in_data), 0);
     until_all_wait(2);
-    ck_assert_uint_eq(number_of_leaks(), 2);
+    expect_leaks(2);
 }
 END_TEST
 
@@ -188,7 +200,7 @@ START_TEST(who_waits_for_a_lock_of_a_sleeper_is_none)
     until_all_wait(1);
     ck_assert_int_eq(vthread_create(NULL, NULL, locks, NULL), 0);
     until_all_wait(2);
-    ck_assert_uint_eq(number_of_leaks(), 0);
+    expect_leaks(0);
 }
 END_TEST
 
@@ -215,10 +227,10 @@ START_TEST(who_joins_a_leak_is_one_and_who_joins_a_living_thread_is_none)
     enable();
     plant_joiner(true);
     until_all_wait(2);
-    ck_assert_uint_eq(number_of_leaks(), 0);
+    expect_leaks(0);
     plant_joiner(false);
     until_all_wait(4);
-    ck_assert_uint_eq(number_of_leaks(), 2);
+    expect_leaks(2);
 }
 END_TEST
 
@@ -245,11 +257,11 @@ START_TEST(one_of_several_channels_is_enough_to_be_none)
             vthread_channel_create(&several[i], sizeof(void *), 0), 0);
     ck_assert_int_eq(vthread_create(NULL, NULL, selects, NULL), 0);
     until_all_wait(1);
-    ck_assert_uint_eq(number_of_leaks(), 0);
+    expect_leaks(0);
     clear(&several[0]);
-    ck_assert_uint_eq(number_of_leaks(), 0);
+    expect_leaks(0);
     clear(&several[1]);
-    ck_assert_uint_eq(number_of_leaks(), 1);
+    expect_leaks(1);
 }
 END_TEST
 
@@ -271,9 +283,9 @@ START_TEST(a_pointer_into_the_frames_of_a_thread_keeps_it)
     vthread_attr_t attr = {.flags = VTHREAD_STACK_OWN};
     ck_assert_int_eq(vthread_create(NULL, &attr, waits_on_own_stack, NULL), 0);
     until_all_wait(1);
-    ck_assert_uint_eq(number_of_leaks(), 0);
+    expect_leaks(0);
     clear((volatile void *)&latch_there);
-    ck_assert_uint_eq(number_of_leaks(), 1);
+    expect_leaks(1);
 }
 END_TEST
 
@@ -340,10 +352,7 @@ static void plant_rings(unsigned count)
         leak_ring();
     }
     until_all_wait(2 * count * RING);
-    uint64_t found = number_of_leaks();
-    ck_assert_uint_le(found, (uint64_t)count * RING);
-    /* ASan once left words behind that kept 130 of 1,000 from being found. */
-    ck_assert_uint_ge(found, (uint64_t)count * RING / (UNDER_SANITIZER ? 2 : 1));
+    expect_leaks((uint64_t)count * RING);
     ck_assert_ptr_nonnull(living[count - 1]);
 }
 

@@ -94,6 +94,8 @@ typedef struct vthread_gc_leak {
  * found, nor is a handle that is kept in disguise, on the stack of an OS thread
  * that has never called this library, or in an object that only its finalizer
  * will see.  The leaks array itself does not count, and is cleared first.
+ * A carrier that has just left a thread may hide it for a moment, with what it
+ * leads to: the next call finds it.
  *
  * `vthread dump --leaked` shows what the last call has found, with the names
  * of functions.  The threads stay as they are.

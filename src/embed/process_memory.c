@@ -6,7 +6,9 @@
  * been stopped while he held their locks.
  *
  *   rw-p with a file             static data of that file
- *   rw-p without, right behind   its .bss
+ *   rw-p without, right behind   its .bss, up to where its ELF header says that
+ *                                it ends: memory of others may follow in the
+ *                                same line
  *   [heap]                       malloc's
  *   other rw-p without           looked at for what glibc's malloc maps:
  *
@@ -19,7 +21,9 @@
  */
 #include "embed/process_memory.h"
 
+#include <elf.h>
 #include <errno.h>
+#include <link.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -236,31 +240,93 @@ static void search(struct process_memory_visitor *v, int memory_fd,
 
 #endif
 
+/* ---- Files -------------------------------------------------------------- */
+
+static bool read_memory(int memory_fd, uintptr_t at, void *buffer, size_t size)
+{
+    return system_pread(memory_fd, buffer, size, (off_t)at) == (ssize_t)size;
+}
+
+/* Where the ELF file ends whose first mapping starts there; 0: none does. */
+static uintptr_t image_end(int memory_fd, uintptr_t start)
+{
+    ElfW(Ehdr) header;
+    ElfW(Phdr) segment;
+    uintptr_t first = UINTPTR_MAX, end = 0;
+    if (!read_memory(memory_fd, start, &header, sizeof header)
+        || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+        return 0;
+    for (uintptr_t i = 0; i < header.e_phnum; i++) {
+        uintptr_t at = start + header.e_phoff + i * sizeof segment;
+        if (!read_memory(memory_fd, at, &segment, sizeof segment))
+            return 0;
+        if (segment.p_type != PT_LOAD)
+            continue;
+        if (segment.p_vaddr < first)
+            first = segment.p_vaddr;
+        if (segment.p_vaddr + segment.p_memsz > end)
+            end = segment.p_vaddr + segment.p_memsz;
+    }
+    uintptr_t page_bytes = memory_page_bytes();
+    end = (end + page_bytes - 1) & ~(page_bytes - 1);
+    return end ? start + end - (first & ~(page_bytes - 1)) : 0;
+}
+
+/* The file whose mappings are passed, and whose .bss may follow. */
+struct file {
+    char name[NAME_BYTES];
+    uintptr_t mapped_end; /* of its mappings so far */
+    uintptr_t image_end;  /* UINTPTR_MAX: not known */
+    bool is_left_out;
+};
+
+static void pass_file(struct file *file, const struct mapping *m,
+                      const char *left_out, int memory_fd)
+{
+    if (strcmp(m->name, file->name) != 0) {
+        uintptr_t end = image_end(memory_fd, m->start);
+        memcpy(file->name, m->name, NAME_BYTES);
+        file->is_left_out = strcmp(m->name, left_out) == 0;
+        file->image_end = end ? end : UINTPTR_MAX;
+    }
+    file->mapped_end = m->end;
+}
+
+/* Takes from the line without a name what is the file's .bss. */
+static struct mapping split_bss(const struct file *file, struct mapping *m)
+{
+    struct mapping bss = *m;
+    if (m->start != file->mapped_end || file->image_end < m->start)
+        bss.end = m->start;
+    else if (file->image_end < m->end)
+        bss.end = file->image_end;
+    m->start = bss.end;
+    return bss;
+}
+
 /* ---- All of it ---------------------------------------------------------- */
 
 static int visit_all(struct process_memory_visitor *v, struct reader *r,
                      const char *left_out, int memory_fd)
 {
     struct mapping m;
-    uintptr_t data_end = 0; /* of static data that are not left out */
-    uintptr_t left_out_end = 0;
+    struct file file = {.name = ""};
     int err = open_maps(r);
     if (err != 0)
         return err;
     while (next_mapping(r, &m)) {
-        bool is_left_out = m.is_file ? strcmp(m.name, left_out) == 0
-                                     : m.start == left_out_end;
-        bool is_data = m.is_file || (m.start == data_end && !m.name[0]);
-        if (is_left_out && m.is_file)
-            left_out_end = m.end;
-        else if (m.is_file)
-            data_end = m.end;
-        if (!m.is_writable || is_left_out)
+        if (m.is_file)
+            pass_file(&file, &m, left_out, memory_fd);
+        if (!m.is_writable)
             continue;
-        if (is_data || strcmp(m.name, "[heap]") == 0)
+        if (strcmp(m.name, "[heap]") == 0 || (m.is_file && !file.is_left_out))
             visit(v, m.start, m.end);
-        else if (!m.name[0])
-            search(v, memory_fd, &m);
+        if (m.name[0])
+            continue;
+        struct mapping bss = split_bss(&file, &m);
+        if (!file.is_left_out)
+            visit(v, bss.start, bss.end);
+        search(v, memory_fd, &m);
     }
     system_close(r->fd);
     return 0;
