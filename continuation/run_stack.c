@@ -272,13 +272,6 @@ static void give_large(struct run_stack *stack)
     os_lock_release(&pool.lock);
 }
 
-bool run_stack_own_available(void)
-{
-    return magazine.count > 0
-           || atomic_load_explicit(&pool.out, memory_order_relaxed)
-                  < pool.limit;
-}
-
 struct run_stack *run_stack_take_own(size_t stack_size_bytes, bool insist)
 {
     if (unlikely(stack_size_bytes > SLOT_BYTES))
@@ -510,7 +503,7 @@ struct run_stack *run_stack_of_address(const void *address)
 
 unsigned run_stack_own_count(void)
 {
-    return atomic_load_explicit(&own.ready, memory_order_relaxed);
+    return atomic_load_explicit(&pool.out, memory_order_relaxed);
 }
 
 unsigned run_stack_common_count(void)

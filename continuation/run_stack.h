@@ -76,9 +76,6 @@ int run_stack_init(unsigned own_limit, unsigned common_count);
 /* More common homes, for more carriers.  0 or ENOMEM, which is no harm. */
 int run_stack_grow_common(unsigned common_count);
 
-/* Whether elastic own homes are still to be had (cheap, a hint). */
-bool run_stack_own_available(void);
-
 /* An own home of at least that size; NULL when none can be had.  Not
  * counted against own_limit when `insist` is set. */
 struct run_stack *run_stack_take_own(size_t stack_size_bytes, bool insist);
@@ -147,8 +144,11 @@ bool run_stack_is_common_address(const void *address);
  * NULL.  Safe in a signal handler. */
 struct run_stack *run_stack_of_address(const void *address);
 
-/* Homes of either kind that exist now; for tests and statistics. */
+/* Own homes of the default size that somebody has, an OS thread's few at hand
+ * among them.  Relaxed: a hint. */
 unsigned run_stack_own_count(void);
+
+/* Common homes that there are; for tests and statistics. */
 unsigned run_stack_common_count(void);
 
 #endif

@@ -11,9 +11,10 @@
 #include <vthread.h>
 
 #include "continuation/mount.h"
-#include "inspect/held.h"
 #include "embed/roots.h"
 #include "embed/walk.h"
+#include "inspect/held.h"
+#include "lifecycle.h"
 #include "platform/fault.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
@@ -74,10 +75,7 @@ static const struct continuation_kind bare_kind = {
 
 static bool is_valid(const vthread_continuation_attr_t *attr)
 {
-    size_t size = attr->stack_size_bytes;
-    return (size == 0
-            || (size % PAGE_SIZE_MIN_BYTES == 0 && size >= VTHREAD_STACK_SIZE_MIN
-                && size <= VTHREAD_STACK_SIZE_MAX))
+    return lifecycle_is_stack_size(attr->stack_size_bytes)
            && !(attr->flags & ~VTHREAD_STACK_OWN) && attr->reserved == 0;
 }
 

@@ -231,7 +231,7 @@ void running_migrate(struct vthread_scheduler *s, struct thread *t)
         pool_submit(s->pool, &t->task);
 }
 
-static bool is_valid_size(size_t size)
+bool lifecycle_is_stack_size(size_t size)
 {
     return size == 0
            || (size % PAGE_SIZE_MIN_BYTES == 0 && size >= VTHREAD_STACK_SIZE_MIN
@@ -242,13 +242,13 @@ bool lifecycle_is_valid(const vthread_attr_t *attr)
 {
     const unsigned known = VTHREAD_STACK_OWN | VTHREAD_BOUND
                            | VTHREAD_DETACHED;
-    return is_valid_size(attr->stack_size_bytes)
+    return lifecycle_is_stack_size(attr->stack_size_bytes)
            && !(attr->flags & ~known) && attr->reserved == 0;
 }
 
-/* So many own homes at the most for threads that nobody has asked them for: a
- * slow machine may have taught it of a function that has a million threads, and
- * each home takes memory, or mappings, which run out first. */
+/* With so many own homes out a thread that nobody has asked one for gets none:
+ * a slow machine may have taught it of a function that has a million threads,
+ * and each home takes memory, or mappings, which run out first. */
 enum { LEARNT_OWN_MAX = 4096 };
 
 static int set_home(struct thread *t, const vthread_attr_t *attr)

@@ -12,6 +12,9 @@ bool lifecycle_is_thread(const struct continuation *c);
 /* Whether vthread_create would accept them. */
 bool lifecycle_is_valid(const vthread_attr_t *attr);
 
+/* Whether a run stack may be so large; 0 is the default. */
+bool lifecycle_is_stack_size(size_t size);
+
 /*
  * A thread for a scope, not yet started, which nobody joins.  It will run
  * its argument, a child (scope.h), which the caller stores there; fn is that

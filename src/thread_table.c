@@ -161,7 +161,8 @@ static int pool_commit(size_t size)
 /* Gives the cache threads never used.  Under the lock. */
 static bool pool_carve(struct cache *cache)
 {
-    size_t size = atomic_load_explicit(&thread_table_numbers, memory_order_relaxed);
+    size_t size = atomic_load_explicit(&thread_table_numbers,
+                                       memory_order_relaxed);
     size_t end = size + BATCH;
 
     if (end > pool.capacity)
@@ -171,7 +172,8 @@ static bool pool_carve(struct cache *cache)
     cache->fresh = size == 0 ? 1 : (uint32_t)size;
     cache->fresh_end = (uint32_t)end;
     /* Release: pairs with thread_table_size. */
-    atomic_store_explicit(&thread_table_numbers, (uint32_t)end, memory_order_release);
+    atomic_store_explicit(&thread_table_numbers, (uint32_t)end,
+                          memory_order_release);
     return true;
 }
 

@@ -34,8 +34,9 @@ bool waiting_is_ending(const struct thread *t);
 
 struct waitlist;
 
-/* As waiting_of, from a list that threads wait in.  Reads it and the object around
- * it, 16 bytes before and behind, and nothing else; so that may be a copy. */
+/* As waiting_of, from a list that threads wait in.  Reads it and the object
+ * around it, 16 bytes before and behind, and nothing else; so that may be a
+ * copy. */
 void waiting_of_list(const struct waitlist *list, struct waiting *waiting);
 
 /* Whether it is the address of a thread object. */

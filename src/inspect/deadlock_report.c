@@ -75,10 +75,12 @@ static void describe_wait(const struct thread *t, char *buffer,
                     "scheduler %u",
                     closed->number);
     } else if (!waiting_of(t, &waiting)) {
-        format_text(buffer, size_bytes, "%s", describe_waits_for(waiting_what(t)));
+        format_text(buffer, size_bytes, "%s",
+                    describe_waits_for(waiting_what(t)));
     } else if (waiting_what(t) == FOR_END) {
         thread_describe_name(waiting.holder, joined, sizeof joined);
-        format_text(buffer, size_bytes, "%s %s", describe_waits_for(FOR_END), joined);
+        format_text(buffer, size_bytes, "%s %s", describe_waits_for(FOR_END),
+                    joined);
     } else {
         describe_object(&waiting, buffer, size_bytes);
     }

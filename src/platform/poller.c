@@ -196,9 +196,7 @@ void poller_interrupt(void)
     if (epoll() < 0 ||
         atomic_exchange_explicit(&is_interrupted, true, memory_order_acq_rel))
         return;
-    /* The kernel's own, under sanitizers too: a carrier that settles a thread
-     * is on its native stack, with that thread still its current one. */
-    size = syscall(SYS_write, event_fd, &one, sizeof one);
+    size = system_write(event_fd, &one, sizeof one);
     (void)size; /* cannot be full */
     errno = saved_errno;
 }

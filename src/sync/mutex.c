@@ -346,7 +346,8 @@ int mutex_check_holder(const struct mutex *m, struct thread *self,
         panic("%s: the mutex %p is free: expected one that the caller holds",
               function, (const void *)m);
     char holder[80];
-    thread_describe(thread_at(word >> MUTEX_HOLDER_SHIFT), holder, sizeof holder);
+    thread_describe(thread_at(word >> MUTEX_HOLDER_SHIFT), holder,
+                    sizeof holder);
     panic("%s: the mutex %p is held by %s: expected one that the caller holds",
           function, (const void *)m, holder);
 }

@@ -59,7 +59,8 @@ struct thread *once_runner_of_list(const struct waitlist *list)
                                      - offsetof(struct once, waiting));
     /* Relaxed: for reports. */
     uint32_t word = atomic_load_explicit(&o->word, memory_order_relaxed);
-    return word >> ONCE_RUNNER_SHIFT ? thread_at(word >> ONCE_RUNNER_SHIFT) : NULL;
+    uint32_t runner = word >> ONCE_RUNNER_SHIFT;
+    return runner ? thread_at(runner) : NULL;
 }
 
 /* ---- Running ------------------------------------------------------------ */

@@ -48,9 +48,9 @@ static void print_help(void)
         "                when a pinned wait lasts, on a deadlock or a crash\n"
         "  --memory KB   for each carrier (1024)\n\n"
         "PID is a process with VTHREAD_CONTROL=1; it is recorded until the "
-        "tool is\ninterrupted, or for TIME.  RECORDING is a file that a program "
-        "has\nwritten with VTHREAD_TRACE or vthread_trace_start.  With PROGRAM the\n"
-        "exit status is the program's.\n");
+        "tool is\ninterrupted, or for TIME.  RECORDING is a file that a "
+        "program has\nwritten with VTHREAD_TRACE or vthread_trace_start.  With "
+        "PROGRAM the\nexit status is the program's.\n");
 }
 
 /* ---- From a recording to a file for Perfetto ---------------------------- */
