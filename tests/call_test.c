@@ -3,7 +3,6 @@
  * pointers to locals, what AUTO learns, what is refused.
  */
 #include <alloca.h>
-#include <signal.h>
 #include <time.h>
 
 #include "call/call_site.h"
@@ -194,60 +193,6 @@ END_TEST
 START_TEST(others_go_on_during_a_detached_call)
 {
     others_go_on(VTHREAD_CALL_DETACHED);
-}
-END_TEST
-
-/* ---- A signal handler in the middle ------------------------------------- */
-
-static atomic_int handled;
-
-static void handles(int signal)
-{
-    (void)signal;
-    volatile char space[2000];
-    memset((char *)space, 1, sizeof space);
-    atomic_fetch_add(&handled, space[100]);
-}
-
-static int raises(int n, char *word)
-{
-    for (int i = 0; i < n; i++)
-        raise(SIGPROF);
-    word[0] = 'r';
-    errno = EDOM;
-    return n + 1;
-}
-
-static void *calls_raises(void *site)
-{
-    for (int i = 0; i < 20; i++) {
-        char word[8] = "-aised", *place = word;
-        int n = 3, result = 0, error = 0;
-        void *args[] = {&n, &place};
-        ck_assert_int_eq(
-            vthread_call(site, FN(raises), &result, args, &error), 0);
-        ck_assert_int_eq(result, 4);
-        ck_assert_int_eq(error, EDOM);
-        ck_assert_str_eq(word, "raised");
-        vthread_yield();
-    }
-    return NULL;
-}
-
-START_TEST(a_signal_handler_may_run_in_the_middle)
-{
-    static vthread_call_site_t sites[3];
-    struct sigaction action = {.sa_handler = handles,
-                               .sa_flags = SA_ONSTACK | SA_RESTART};
-    sigaction(SIGPROF, &action, NULL);
-    vthread_t threads[12];
-    for (unsigned i = 0; i < 3; i++)
-        sites[i] = (vthread_call_site_t){.signature = "i(ip)", .policy = i};
-    for (unsigned i = 0; i < COUNT_OF(threads); i++)
-        threads[i] = start(calls_raises, &sites[i % 3]);
-    for (unsigned i = 0; i < COUNT_OF(threads); i++)
-        join(threads[i]);
-    ck_assert_int_eq(atomic_load(&handled), 12 * 20 * 3);
 }
 END_TEST
 
@@ -486,7 +431,6 @@ int main(void)
     tcase_add_test(cases, others_go_on_during_a_blocking_call);
     tcase_add_test(cases, others_go_on_during_a_call_that_turns_out_to_last);
     tcase_add_test(cases, others_go_on_during_a_detached_call);
-    tcase_add_test(cases, a_signal_handler_may_run_in_the_middle);
     cases = new_case(suite, "learning");
     tcase_add_test(cases, three_long_ones_in_a_row_make_it_blocking);
     tcase_add_test(cases, eight_short_ones_in_a_row_end_that);
