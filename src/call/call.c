@@ -21,20 +21,37 @@
 
 __thread struct call_local call_local;
 
-/* Never inlined: the thread may have changed its OS thread before. */
-__attribute__((noinline)) static void clear_errno(void)
+/* Of this OS thread.  Never inlined: the thread may have changed it before. */
+__attribute__((noinline)) static int *errno_here(void)
 {
     __asm__ volatile("");
-    errno = 0;
+    return &errno;
 }
 
+/* Within a bracket: errno afterwards is where it was before. */
 static inline void make_call(const struct vthread_signature *signature,
                              void (*fn)(void), void *result,
                              void *const args[], int *error)
 {
     trace_call((uintptr_t)fn);
+    if (!error) {
+        signature_call(signature, fn, result, args);
+        return;
+    }
+    int *here = errno_here();
+    *here = 0;
+    signature_call(signature, fn, result, args);
+    *error = *here;
+}
+
+/* Nothing pins the thread, so what the function calls back may wait. */
+static void make_critical_call(const struct vthread_signature *signature,
+                               void (*fn)(void), void *result,
+                               void *const args[], int *error)
+{
+    trace_call((uintptr_t)fn);
     if (error)
-        clear_errno();
+        *errno_here() = 0;
     signature_call(signature, fn, result, args);
     if (error)
         *error = vthread_errno();
@@ -234,7 +251,7 @@ int vthread_call_until(vthread_call_site_t *public_site, void (*fn)(void),
     if (unlikely(!args && signature->cif.nargs > 0))
         return EINVAL;
     if (site->policy == VTHREAD_CALL_CRITICAL) {
-        make_call(signature, fn, result, args, error);
+        make_critical_call(signature, fn, result, args, error);
         return 0;
     }
     if (site->policy == VTHREAD_CALL_DETACHED)

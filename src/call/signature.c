@@ -52,20 +52,6 @@ static bool is_integer(const ffi_type *type)
     }
 }
 
-void signature_store_small(const ffi_type *type, void *to, ffi_arg value)
-{
-    switch (type->size) {
-    case 1:
-        *(uint8_t *)to = (uint8_t)value;
-        break;
-    case 2:
-        *(uint16_t *)to = (uint16_t)value;
-        break;
-    default:
-        *(uint32_t *)to = (uint32_t)value;
-    }
-}
-
 ffi_arg signature_load_small(const ffi_type *type, const void *from)
 {
     switch (type->type) {

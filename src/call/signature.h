@@ -42,7 +42,17 @@ void signature_release(struct vthread_signature *s);
 
 /* The integer of that type at `from`, or to be put to `to`, as an ffi_arg,
  * which is how libffi returns it. */
-void signature_store_small(const ffi_type *type, void *to, ffi_arg value);
+static inline void signature_store_small(const ffi_type *type, void *to,
+                                         ffi_arg value)
+{
+    if (likely(type->size == 4))
+        *(uint32_t *)to = (uint32_t)value;
+    else if (type->size == 2)
+        *(uint16_t *)to = (uint16_t)value;
+    else
+        *(uint8_t *)to = (uint8_t)value;
+}
+
 ffi_arg signature_load_small(const ffi_type *type, const void *from);
 
 void signature_call_promoting(const struct vthread_signature *s,
