@@ -5,16 +5,16 @@
 # Usage: stress.sh TEST...        from the build directory
 #
 # STRESS_ROUNDS   how often each test runs in each setting (default 3)
+# STRESS_JOBS     how many run at once (default: one for each processor)
 # STRESS          set to 1 for the tests: they may do more than usual
 #
 # A test that fails shows its output, with the seed if it is randomized, and
 # the command that runs it again in that setting.
 set -u
 rounds=${STRESS_ROUNDS:-3}
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-passed=0
-failed=0
+jobs=${STRESS_JOBS:-$(nproc)}
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
 
 # What decides when frames are copied: at the latest moment; the same, with
 # all threads on very few homes; at each yield; never, with guards.
@@ -23,25 +23,27 @@ modes=("VTHREAD_FREEZE=lazy"
     "VTHREAD_FREEZE=eager"
     "VTHREAD_FREEZE=guard")
 
+# In a shell of its own: several at once.
 run_one() { # TEST
+    local output
     # shellcheck disable=SC2086
-    if env $setting timeout 1800 "./$1" >"$log" 2>&1; then
-        passed=$((passed + 1))
+    if output=$(env $setting timeout -s KILL 1800 "./$1" 2>&1); then
+        echo passed >>"$results"
         return
     fi
-    failed=$((failed + 1))
-    cat "$log"
-    echo "FAILED: $setting ./$1"
+    echo failed >>"$results"
+    printf '%s\nFAILED: %s ./%s\n' "$output" "$setting" "$1"
 }
+export -f run_one
+export setting results
 
 run_rounds() { # TEST...
-    local round test
+    local round
     echo "$setting: $rounds rounds of $# tests"
+    # shellcheck disable=SC2016
     for ((round = 0; round < rounds; round++)); do
-        for test in "$@"; do
-            run_one "$test"
-        done
-    done
+        printf '%s\0' "$@"
+    done | xargs -0 -n 1 -P "$jobs" bash -c 'run_one "$1"' run_one
 }
 
 for mode in "${modes[@]}"; do
@@ -52,5 +54,6 @@ for mode in "${modes[@]}"; do
         done
     done
 done
-echo "stress: $passed passed, $failed failed"
-[ $failed = 0 ]
+failed=$(grep -c failed "$results")
+echo "stress: $(grep -c passed "$results") passed, $failed failed"
+[ "$failed" = 0 ]
