@@ -345,7 +345,7 @@ continuation_glance(const struct continuation *c,
 bool continuation_unwind(struct continuation *c, void (*fn)(void *argument),
                          void *argument)
 {
-    if (!switch_unwind || c->state != CONTINUATION_UNMOUNTED)
+    if (c->state != CONTINUATION_UNMOUNTED)
         return false;
     while (mount_enter(c, NULL) == RUN_BUSY)
         cpu_relax();

@@ -35,10 +35,8 @@ _Noreturn void switch_stacks_final(void *sp, uintptr_t value);
 void *switch_prepare(void *top, void (*main)(void *), void *argument);
 
 /* Calls fn(argument) so that an unwinder finds behind it the frames that a
- * switch has left at sp.  NULL on processors for which nobody has written it
- * yet. */
-void switch_unwind(void *sp, void (*fn)(void *argument), void *argument)
-    __attribute__((weak));
+ * switch has left at sp. */
+void switch_unwind(void *sp, void (*fn)(void *argument), void *argument);
 
 /* True where the processor keeps a shadow stack for this process: frames
  * cannot be copied then. */

@@ -120,6 +120,37 @@ switch_stacks_final:
     .cfi_endproc
     .size   switch_stacks_final, . - switch_stacks_final
 
+/* void switch_unwind(void *sp, void (*fn)(void *), void *argument)
+ * During the call its caller is, to unwinders, whoever is saved at sp. */
+    .globl  switch_unwind
+    .hidden switch_unwind
+    .type   switch_unwind, %function
+    .p2align 4
+switch_unwind:
+    .cfi_startproc
+    PACIASP
+    .cfi_negate_ra_state
+    stp     x19, x30, [sp, #-16]!
+    .cfi_adjust_cfa_offset 16
+    .cfi_rel_offset x19, 0
+    .cfi_rel_offset x30, 8
+    mov     x19, x0
+    mov     x0, x2
+    .cfi_remember_state
+    .cfi_def_cfa x19, 176
+    each_pair describe_pair
+    blr     x1
+    .cfi_restore_state
+    ldp     x19, x30, [sp], #16
+    .cfi_restore x19
+    .cfi_restore x30
+    .cfi_adjust_cfa_offset -16
+    AUTIASP
+    .cfi_negate_ra_state
+    ret
+    .cfi_endproc
+    .size   switch_unwind, . - switch_unwind
+
 /* The base frame: x19 = main, x20 = its argument.  The return address is
  * undefined for unwinders, so every walk ends here.  A first switch comes
  * here behind the nop: of a return address unwinders look up the byte before,

@@ -116,6 +116,33 @@ switch_stacks_final:
     .cfi_endproc
     .size   switch_stacks_final, . - switch_stacks_final
 
+/* void switch_unwind(void *sp, void (*fn)(void *), void *argument)
+ * During the call its caller is, to unwinders, whoever is saved at sp. */
+    .globl  switch_unwind
+    .hidden switch_unwind
+    .type   switch_unwind, @function
+    .p2align 4
+switch_unwind:
+    .cfi_startproc
+    addi    sp, sp, -16
+    .cfi_adjust_cfa_offset 16
+    save    sd, ra, 8
+    save    sd, s1, 0
+    mv      s1, a0
+    mv      a0, a2
+    .cfi_remember_state
+    .cfi_def_cfa s1, 208
+    each_register describe
+    jalr    a1
+    .cfi_restore_state
+    restore ld, s1, 0
+    restore ld, ra, 8
+    addi    sp, sp, 16
+    .cfi_adjust_cfa_offset -16
+    ret
+    .cfi_endproc
+    .size   switch_unwind, . - switch_unwind
+
 /* The base frame: s1 = main, s2 = its argument.  The return address is
  * undefined for unwinders, so every walk ends here.  A first switch comes
  * here behind the nop: of a return address unwinders look up the byte before,

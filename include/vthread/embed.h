@@ -228,8 +228,7 @@ typedef bool vthread_frame_fn(void *arg, const void *code,
  *          ESRCH; EPERM if the caller has not stopped the world; EBUSY if it
  *          does not wait but was stopped at a safepoint, or is in a foreign
  *          call, or a platform thread, or shares its stack with such a one:
- *          not so with VTHREAD_STACK_OWN; ENOTSUP on other processors than
- *          x86-64, and with musl.
+ *          not so with VTHREAD_STACK_OWN; ENOTSUP with musl.
  * Blocks   never.
  */
 VTHREAD_API int vthread_walk(vthread_t thread, vthread_frame_fn *fn,

@@ -86,7 +86,7 @@ int walk_frames(struct continuation *c, vthread_frame_fn *fn, void *arg)
 {
     if (c->state != CONTINUATION_UNMOUNTED)
         return c->state == CONTINUATION_MOUNTED ? EBUSY : 0;
-    if (!switch_unwind || !UNWINDER_WALKS)
+    if (!UNWINDER_WALKS)
         return ENOTSUP;
     bool is_simple = mount_is_simple(c);
     if (!is_simple && mount_enter(c, NULL) != RUN_RETURNED)
