@@ -11,10 +11,11 @@ static const vthread_embedder_t machine = {.flags = VTHREAD_EMBED_WORLD};
 
 /* ---- Who has what -------------------------------------------------------- */
 
-/* Words that nothing else holds: a thread keeps it in its frame.  Told apart
- * by their lower half. */
+/* Words that nothing else holds: a thread keeps it in its frame, or four of
+ * them in registers.  Told apart by their lower half. */
 #define MARK UINT64_C(0x5eed0ddba11d0000)
 #define MARKS 4096
+#define NEXT (MARKS / 4) /* from one of the four to the next */
 
 static unsigned found[MARKS];
 
@@ -44,12 +45,22 @@ static void find_marks(void)
     ck_assert_int_eq(vthread_world_start(), 0);
 }
 
+/* Four of those that calls preserve. */
 #if defined __x86_64__
-#define PRESERVED "r15"
+#define FIRST "r12"
+#define SECOND "r13"
+#define THIRD "r14"
+#define FOURTH "r15"
 #elif defined __aarch64__
-#define PRESERVED "x28"
+#define FIRST "x25"
+#define SECOND "x26"
+#define THIRD "x27"
+#define FOURTH "x28"
 #else
-#define PRESERVED "s11"
+#define FIRST "s8"
+#define SECOND "s9"
+#define THIRD "s10"
+#define FOURTH "s11"
 #endif
 
 static __attribute__((noinline)) void hold_in_frame(uint64_t number,
@@ -60,22 +71,27 @@ static __attribute__((noinline)) void hold_in_frame(uint64_t number,
     ck_assert_uint_eq(mark[0], MARK + number);
 }
 
-/* In one that calls preserve. */
-static __attribute__((noinline)) void hold_in_register(uint64_t number,
-                                                       void (*act)(void))
+static __attribute__((noinline)) void hold_in_registers(uint64_t number,
+                                                        void (*act)(void))
 {
-    volatile uint64_t same = number; /* the mark is not computed twice */
-    register uint64_t mark __asm__(PRESERVED) = MARK + number;
-    __asm__ volatile("" : "+r"(mark));
+    volatile uint64_t same = number; /* the marks are not computed twice */
+    register uint64_t a __asm__(FIRST) = MARK + number;
+    register uint64_t b __asm__(SECOND) = MARK + number + NEXT;
+    register uint64_t c __asm__(THIRD) = MARK + number + 2 * NEXT;
+    register uint64_t d __asm__(FOURTH) = MARK + number + 3 * NEXT;
+    __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d));
     act();
-    __asm__ volatile("" : "+r"(mark));
-    ck_assert_uint_eq(mark - MARK, same);
+    __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d));
+    ck_assert_uint_eq(a - MARK, same);
+    ck_assert_uint_eq(b - MARK - NEXT, same);
+    ck_assert_uint_eq(c - MARK - 2 * NEXT, same);
+    ck_assert_uint_eq(d - MARK - 3 * NEXT, same);
 }
 
-/* Has the mark there, and nowhere else, while it does that. */
+/* Has marks there, and nowhere else, while it does that. */
 static void hold(uint64_t number, void (*act)(void))
 {
-    (number % 2 ? hold_in_register : hold_in_frame)(number, act);
+    (number % 2 ? hold_in_registers : hold_in_frame)(number, act);
 }
 
 static void park(void)
@@ -137,7 +153,8 @@ static void *calls_with_mark(void *number)
 static void ck_all_found(unsigned first, unsigned count)
 {
     for (unsigned i = first; i < first + count; i++)
-        ck_assert_msg(found[i] > 0, "mark %u was not found", i);
+        for (unsigned mark = i; mark < (i % 2 ? MARKS : NEXT); mark += NEXT)
+            ck_assert_msg(found[mark] > 0, "mark %u was not found", mark);
 }
 
 static void until_at_least(const _Atomic int *count, int least)
