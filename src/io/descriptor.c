@@ -3,7 +3,8 @@
  * those who wait.
  *
  * Not here: system calls that transfer anything, and when to wait
- * (operation.c); epoll (platform/poller.c).
+ * (operation.c); who looks for events (descriptor_poll.c); epoll
+ * (platform/poller.c).
  *
  * Invariants, for each direction of a record:
  *
@@ -41,24 +42,12 @@
 #include <sys/stat.h>
 
 #include "platform/memory.h"
-#include "platform/collector.h"
 #include "platform/poller.h"
 #include "platform/sanitizer.h"
 #include "platform/system.h"
 #include "scheduler.h"
 
-enum { BATCH = 128 };
-
 struct descriptor *_Atomic descriptor_blocks[DESCRIPTOR_BLOCKS];
-
-/* Relaxed: whoever registered a descriptor sees it, and sees to polling. */
-static _Atomic bool any;
-
-/* No descriptor has this number. */
-#define LISTENED_COOKIE ((uint64_t)UINT32_MAX)
-
-enum { LISTENERS_MAX = 4 };
-static void (*_Atomic listeners[LISTENERS_MAX])(void);
 
 _Static_assert(sizeof(struct descriptor) == CACHE_LINE,
                "an operation touches one cache line");
@@ -203,7 +192,7 @@ static int enlist(struct descriptor *d, int fd)
     }
     if (err == 0) {
         set_registered(d, true);
-        atomic_store_explicit(&any, true, memory_order_relaxed);
+        descriptor_note_any();
     }
     return err;
 }
@@ -485,7 +474,7 @@ void descriptor_unwatch(struct watch *watch)
     os_lock_release(&d->lock);
 }
 
-/* ---- Polling ------------------------------------------------------------ */
+/* ---- Events ------------------------------------------------------------ */
 
 /* Under the lock, but READY and HANGUP are cleared without it. */
 static void make_ready(struct descriptor *d, enum direction direction,
@@ -503,7 +492,7 @@ static void make_ready(struct descriptor *d, enum direction direction,
     wake_first(d, direction);
 }
 
-static void deliver(const struct poller_event *event)
+void descriptor_deliver(const struct poller_event *event)
 {
     struct descriptor *d = descriptor_find((int)(uint32_t)event->cookie);
     uint32_t hangup = 0;
@@ -521,112 +510,4 @@ static void deliver(const struct poller_event *event)
         call_watchers(d, event->ready, false);
     }
     os_lock_release(&d->lock);
-}
-
-/* Events come for descriptors that have not been looked at for long: their
- * records come into the cache together, and then the threads that wait.
- * What is read without the lock is a hint only. */
-NO_SANITIZE_THREAD static void prefetch(const struct poller_event *events,
-                                        int count)
-{
-    for (int i = 0; i < count; i++)
-        __builtin_prefetch(descriptor_find((int)(uint32_t)events[i].cookie),
-                           1);
-    for (int i = 0; i < count; i++) {
-        struct descriptor *d
-            = descriptor_find((int)(uint32_t)events[i].cookie);
-        unsigned direction = events[i].ready & POLLER_READABLE
-                                 ? DIRECTION_READ
-                                 : DIRECTION_WRITE;
-        const char *t = (const char *)thread_at(d->waiting[direction].first);
-        __builtin_prefetch(t, 1);
-        __builtin_prefetch(t + CACHE_LINE, 1);
-    }
-}
-
-/* Takes those of descriptor_listen out; whether there were any. */
-static bool take_heard(struct poller_event *events, int *count)
-{
-    int left = 0;
-    for (int i = 0; i < *count; i++)
-        if (events[i].cookie != LISTENED_COOKIE)
-            events[left++] = events[i];
-    bool heard_any = left < *count;
-    *count = left;
-    return heard_any;
-}
-
-struct idle_wait {
-    struct poller_event *events;
-    uint64_t deadline_ns;
-    int found;
-};
-
-static void wait_now(void *argument)
-{
-    struct idle_wait *wait = argument;
-    wait->found = poller_wait(wait->events, BATCH, wait->deadline_ns);
-}
-
-/* A collector need not disturb the carrier meanwhile. */
-static int wait_idle(struct poller_event *events, uint64_t deadline_ns)
-{
-    struct idle_wait wait = {.events = events, .deadline_ns = deadline_ns};
-    collector_sleep(wait_now, &wait);
-    return wait.found;
-}
-
-/* Relaxed: the registration of what is heard came after it. */
-static void (*listener_at(int i))(void)
-{
-    return atomic_load_explicit(&listeners[i], memory_order_relaxed);
-}
-
-int descriptor_poll(uint64_t deadline_ns)
-{
-    struct poller_event events[BATCH];
-    int found = deadline_ns > 0 ? wait_idle(events, deadline_ns)
-                                : poller_wait(events, BATCH, 0);
-    int count = found;
-    if (deadline_ns > 0)
-        scheduler_poll_returned();
-    bool heard_any = unlikely(listener_at(0) != NULL)
-                     && take_heard(events, &count);
-    prefetch(events, count);
-    for (int i = 0; i < count; i++)
-        deliver(&events[i]);
-    for (int i = 0; unlikely(heard_any) && i < LISTENERS_MAX; i++)
-        if (listener_at(i))
-            listener_at(i)();
-    return found;
-}
-
-static bool add_listener(void (*function)(void))
-{
-    for (int i = 0; i < LISTENERS_MAX; i++) {
-        void (*before)(void) = NULL;
-        if (atomic_compare_exchange_strong_explicit(
-                &listeners[i], &before, function, memory_order_relaxed,
-                memory_order_relaxed)
-            || before == function)
-            return true;
-    }
-    return false;
-}
-
-int descriptor_listen(int fd, void (*function)(void))
-{
-    int err = !add_listener(function) ? ENOSPC
-              : poller_is_open()      ? 0
-                                      : poller_open();
-    if (err == 0)
-        err = poller_add(fd, LISTENED_COOKIE);
-    if (err == 0)
-        atomic_store_explicit(&any, true, memory_order_relaxed);
-    return err;
-}
-
-bool descriptor_any(void)
-{
-    return atomic_load_explicit(&any, memory_order_relaxed);
 }

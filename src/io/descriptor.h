@@ -213,5 +213,10 @@ int descriptor_listen(int fd, void (*heard)(void));
 /* Whether any descriptor has ever been registered: otherwise there is
  * nothing to poll for. */
 bool descriptor_any(void);
+void descriptor_note_any(void);
+
+/* An event, for the record of its descriptor. */
+struct poller_event;
+void descriptor_deliver(const struct poller_event *event);
 
 #endif
