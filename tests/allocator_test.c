@@ -61,7 +61,8 @@ static void *reserve(size_t size_bytes)
         return NULL;
     void *start = mmap(NULL, size_bytes, PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    ck_assert_ptr_ne(start, MAP_FAILED);
+    if (start == MAP_FAILED) /* Valgrind has little room */
+        return NULL;
     table = start;
     table_bytes = size_bytes;
     return start;

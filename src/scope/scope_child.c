@@ -11,6 +11,7 @@
 #include "escape.h"
 #include "lifecycle.h"
 #include "platform/memory.h"
+#include "platform/sanitizer.h"
 
 /* ---- Memory, and the list; under the lock ------------------------------- */
 
@@ -214,6 +215,7 @@ static int check_args(const struct thread *self, const void *args,
     for (size_t i = 0; err == 0 && i + sizeof word <= args_bytes;
          i += sizeof word) {
         memcpy(&word, (const char *)args + i, sizeof word);
+        sanitizer_defined(&word, sizeof word); /* padding is looked at, too */
         if (unlikely(escape_is_suspect(self, word)))
             err = escape_check(word, "vthread_scope_fork");
     }
