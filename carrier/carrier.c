@@ -67,6 +67,11 @@ uint32_t carrier_tick(const struct carrier *carrier)
     return atomic_load_explicit(&carrier->tick, memory_order_relaxed);
 }
 
+const uint32_t *carrier_looks(const struct carrier *carrier)
+{
+    return &carrier->looks;
+}
+
 static void queue_oldest_forked(struct carrier *c, unsigned limit);
 static void see_to_others(struct carrier *c);
 
@@ -224,6 +229,7 @@ static struct task *take_next(struct carrier *c)
 static struct task *look_around(struct carrier *c, uint32_t tick)
 {
     uint64_t now = clock_now_ns();
+    c->looks++;
     measure_stretch(c, now, tick);
     poll_at_times(c, now);
     if (!deque_is_empty(&c->forked))
@@ -235,6 +241,7 @@ static struct task *look_around(struct carrier *c, uint32_t tick)
  * take go to the end of the queue, a bound one may be next. */
 static struct task *take_handed(struct carrier *c, uint32_t tick)
 {
+    c->looks++;
     queue_all(c, submission_take_all(&c->handed));
     empty_inbox(c);
     return tick % 2 == 0 || deque_is_empty(&c->queue) ? take_bound(c) : NULL;
@@ -414,6 +421,7 @@ static struct task *find_elsewhere(struct carrier *c)
 static struct task *find_or_sleep(struct carrier *c)
 {
     struct pool *pool = c->pool;
+    c->looks++;
     while (!atomic_load_explicit(&pool->is_stopping, memory_order_relaxed)) {
         struct task *task = find_here(c);
         if (task || (task = take_forked(c)) != NULL)
@@ -439,6 +447,7 @@ struct task *carrier_next(struct carrier *c)
         begin_stretch(c);
     }
     if (unlikely(c->is_searching) && carrier_end_search(c)) {
+        c->looks++;
         /* As in find_elsewhere: others relied on this searcher. */
         fence_after_rmw();
         if (pool_has_work(c->pool))

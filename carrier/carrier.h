@@ -23,6 +23,7 @@ struct carrier {
     unsigned number;            /* I */
     _Atomic uint32_t tick;      /* A, written by O: counts tasks run, and
                                    returns from blocking */
+    uint32_t looks;             /* O: see carrier_looks */
     unsigned next_runs;         /* O: tasks run from `next` in a row */
     struct task *_Atomic next;  /* A: the task woken last */
     struct task *bound_first;   /* O: tasks only for this carrier, */
@@ -215,8 +216,10 @@ static inline void pool_wake_for(struct carrier *carrier)
     fence_after_rmw();
     if (unlikely(atomic_load_explicit(&pool->awake, memory_order_relaxed)
                  < pool->parallelism)
-        && carrier_backlog(carrier) > carrier->backlog_worth)
+        && carrier_backlog(carrier) > carrier->backlog_worth) {
+        carrier->looks++;
         pool_wake_if_needed(pool);
+    }
 }
 
 #endif

@@ -175,6 +175,10 @@ unsigned carrier_number(const struct carrier *carrier); /* 0.. in its pool */
 unsigned carrier_ready(const struct carrier *carrier);
 /* Another number for each task that it runs, and after each block. */
 uint32_t carrier_tick(const struct carrier *carrier);
+/* Another number, at this place, each time that it has done more than to take
+ * the next task from its own queue: then time may have passed, and the task
+ * may have come from elsewhere meanwhile.  For the carrier itself. */
+const uint32_t *carrier_looks(const struct carrier *carrier);
 struct carrier *pool_carrier(struct pool *pool, unsigned number); /* or NULL */
 
 /* The next task for the calling carrier, which sleeps until there is one;

@@ -199,7 +199,7 @@ static enum run_status claim_and_clear(struct continuation *c,
 enum run_status mount_enter(struct continuation *c,
                             struct stack_waiter *waiter)
 {
-    if (likely(!watch_any()))
+    if (likely(!watch_tells_claims(watch_now())))
         return claim_and_clear(c, waiter);
     watch_claiming();
     enum run_status status = claim_and_clear(c, waiter);
@@ -276,7 +276,7 @@ mount_yield_handling(struct continuation *c, uintptr_t value)
 bool mount_settle(struct continuation *c)
 {
     bool is_settled = settle(c);
-    if (watch_any())
+    if (watch_tells_claims(watch_now()))
         watch_settled();
     return is_settled;
 }

@@ -124,15 +124,15 @@ __attribute__((always_inline)) static inline enum run_status
 continuation_resume(struct mount_point *mp, struct continuation *c,
                     uintptr_t *value)
 {
-    bool is_watched = watch_any();
-    if (is_watched)
+    uint32_t watched = watch_now();
+    if (unlikely(watched) && watch_tells_claims(watched))
         watch_claiming();
     struct continuation *runner = mp->current;
     struct continuation *inner = c->link;
     c->link = runner;
     c->state = CONTINUATION_MOUNTED;
     mp->current = inner;
-    if (is_watched)
+    if (unlikely(watched))
         watch_mounting(c);
     PROBE1(mount, c);
     *value = mount_change_stack(mp, runner, inner, *value);

@@ -67,20 +67,37 @@ struct watcher {
 void watch_begin(enum watch_kind kind, const struct watcher *watcher);
 void watch_end(enum watch_kind kind);
 
-/* A bit for each kind that is on. */
+/* A bit for each kind that is on; and above these, a bit for each of them that
+ * is told of claims. */
 extern __attribute__((visibility("hidden"))) _Atomic uint32_t watch_bits;
 
 /* Relaxed: who acts on it looks at the watcher by an acquire. */
+static inline uint32_t watch_now(void)
+{
+    return atomic_load_explicit(&watch_bits, memory_order_relaxed);
+}
+
 static inline bool watch_any(void)
 {
-    return unlikely(atomic_load_explicit(&watch_bits, memory_order_relaxed)
-                    != 0);
+    return unlikely(watch_now() != 0);
 }
 
 static inline bool watch_is_on(enum watch_kind kind)
 {
-    return unlikely(atomic_load_explicit(&watch_bits, memory_order_relaxed)
-                    >> kind & 1);
+    return unlikely(watch_now() >> kind & 1);
+}
+
+/* Whether that one is on, and no other. */
+static inline bool watch_is_alone(enum watch_kind kind)
+{
+    return watch_now() == 1u << kind;
+}
+
+/* Whether watch_claiming and watch_settled have somebody to tell, as
+ * watch_now() was. */
+static inline bool watch_tells_claims(uint32_t bits)
+{
+    return unlikely(bits >> WATCH_KINDS != 0);
 }
 
 /* Calls all that are on. */

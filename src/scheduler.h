@@ -33,6 +33,7 @@ struct station {
     _Atomic uint32_t bound;          /* A: threads that it alone may run */
     _Atomic uint64_t created, ended, pinned_parks;
     struct trace_ring *ring;         /* O: see inspect/trace.c; or NULL */
+    const uint32_t *looks;           /* O: carrier_looks of its carrier */
     /* The monitor's, and written by it only, but for: */
     const struct local *local;          /* O: the OS thread's, while it is
                                            watched */

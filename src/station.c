@@ -151,6 +151,7 @@ static void carrier_enter(struct carrier *carrier)
         .station = station,
     };
     station->local = local_self();
+    station->looks = carrier_looks(carrier);
     trace_carrier_enters(station);
     if (wants_samples())
         (void)stack_sample_allow(); /* else it is told without the place */

@@ -260,6 +260,96 @@ START_TEST(every_mount_is_followed_by_its_unmount)
 }
 END_TEST
 
+/* A mount may have the time of the unmount before it, but never one from before
+ * its thread was ready. */
+enum { PAIRS = 4, ROUNDS = 3000 };
+
+struct told {
+    uint64_t when, thread;
+    enum { IS_WOKEN, IS_MOUNTED, IS_UNMOUNTED } what;
+};
+
+struct story {
+    struct told *told;
+    size_t count;
+};
+
+static _Atomic uint64_t partner_of[2 * PAIRS];
+
+static bool is_partner(uint64_t thread)
+{
+    for (size_t i = 0; i < 2 * PAIRS; i++)
+        if (partner_of[i] == thread)
+            return true;
+    return false;
+}
+
+static void note_told(void *arg, const struct trace_part *part,
+                      const struct trace_event *e)
+{
+    struct story *story = arg;
+    enum trace_kind kind = kind_of(e);
+    bool is_woken = kind == TRACE_WAKE || kind == TRACE_EXPIRE;
+    (void)part;
+    if (is_partner(e->what)
+        && (is_woken || kind == TRACE_MOUNT || unmounts(kind)))
+        story->told[story->count++] = (struct told){
+            .when = e->when >> TRACE_KIND_BITS,
+            .thread = e->what,
+            .what = is_woken              ? IS_WOKEN
+                    : kind == TRACE_MOUNT ? IS_MOUNTED
+                                          : IS_UNMOUNTED,
+        };
+}
+
+static int by_thread_and_time(const void *a, const void *b)
+{
+    const struct told *left = a, *right = b;
+    if (left->thread != right->thread)
+        return left->thread < right->thread ? -1 : 1;
+    if (left->when != right->when)
+        return left->when < right->when ? -1 : 1;
+    return (int)left->what - (int)right->what;
+}
+
+/* The two of a pair wake each other in turn. */
+static void *takes_turns(void *arg)
+{
+    size_t self = (size_t)(uintptr_t)arg;
+    while (!partner_of[self ^ 1])
+        vthread_yield();
+    for (int i = 0; i < ROUNDS; i++) {
+        ck_assert_int_eq(vthread_unpark(partner_of[self ^ 1]), 0);
+        ck_assert_int_eq(vthread_park(), 0);
+    }
+    vthread_unpark(partner_of[self ^ 1]);
+    return NULL;
+}
+
+START_TEST(nobody_is_mounted_before_being_woken)
+{
+    struct story story = {.count = 0};
+    vthread_scheduler_t *s = scheduler_of(4);
+    start_recording(0, 16 * 1024 * 1024);
+    for (size_t i = 0; i < 2 * PAIRS; i++)
+        partner_of[i] = start_on(s, takes_turns, (void *)(uintptr_t)i);
+    for (size_t i = 0; i < 2 * PAIRS; i++)
+        join(partner_of[i]);
+    shut_down(s);
+    struct recording r = stop_recording();
+    story.told =
+        malloc(r.size / sizeof(struct trace_event) * sizeof *story.told);
+    each_event(&r, note_told, &story);
+    qsort(story.told, story.count, sizeof *story.told, by_thread_and_time);
+    ck_assert_uint_ge(count_kind(&r, TRACE_WAKE), PAIRS);
+    for (size_t i = 1; i < story.count; i++)
+        if (story.told[i].thread == story.told[i - 1].thread
+            && story.told[i - 1].what == IS_WOKEN)
+            ck_assert_int_eq(story.told[i].what, IS_MOUNTED);
+    free(story.told);
+}
+END_TEST
+
 /* ---- Rings -------------------------------------------------------------- */
 
 START_TEST(a_ring_that_is_full_keeps_the_last_events)
@@ -579,6 +669,7 @@ int main(void)
     Suite *suite = suite_create("trace_record");
     TCase *rest = new_case(suite, "large rings, and a deadlock");
     tcase_add_test(rest, every_mount_is_followed_by_its_unmount);
+    tcase_add_test(rest, nobody_is_mounted_before_being_woken);
     TCase *cases = new_case(suite, "events");
     tcase_add_test(cases, the_life_of_a_thread_is_recorded);
     tcase_add_test(cases, a_wait_that_time_ends_is_woken_by_none);

@@ -22,6 +22,12 @@
  * before and after, drops both.  A writer that finds BUSY has been overtaken
  * by a whole turn of the ring: its event is lost, and is missed by its number.
  *
+ * Reading the counter is the dear part of an event, and a carrier unmounts one
+ * thread to mount the next.  So the mount has the time of the unmount, where
+ * nothing came between the two: no other event, no look at what others have
+ * ready, and nobody else who watches.  What the carrier does then, counts as
+ * the next thread's time.
+ *
  * Why a thread is unmounted is known without an event of its own: what it
  * waits for is stored in the thread before each wait, so the recorder puts
  * FOR_NOTHING there when it mounts it, and looks what has become of that.
@@ -125,9 +131,14 @@ uint64_t trace_ticks_ago(uint64_t ns)
     return ticks - (uint64_t)((double)ticks / (double)all_ns * (double)ns);
 }
 
+static inline uint64_t at(uint64_t ticks, enum trace_kind kind)
+{
+    return ticks << TRACE_KIND_BITS | (uint64_t)kind;
+}
+
 static inline uint64_t now(enum trace_kind kind)
 {
-    return trace_ticks() << TRACE_KIND_BITS | (uint64_t)kind;
+    return at(trace_ticks(), kind);
 }
 
 /* ---- Whose ring --------------------------------------------------------- */
@@ -190,6 +201,21 @@ static inline struct trace_ring *ring_of(struct local *here)
     return likely(ring != NULL) ? ring : claim_ring(here);
 }
 
+/* The usual case, for which the places that are passed often need no frame: a
+ * carrier with a ring of its own, and a counter.  NULL: it is another one. */
+static inline struct trace_ring *usual_ring(const struct local *here)
+{
+    struct trace_ring *ring =
+        likely(here->station) ? here->station->ring : NULL;
+    return likely(ring && ring->is_simple) ? ring : NULL;
+}
+
+static inline uint64_t usual_now(const struct trace_ring *ring,
+                                 enum trace_kind kind)
+{
+    return at(cycles_now() - ring->first_ticks, kind);
+}
+
 void trace_carrier_enters(struct station *station)
 {
     if (station->ring && station->ring != &rings[0])
@@ -212,7 +238,7 @@ static inline void put_own(struct trace_ring *ring, uint64_t when,
     uint64_t n = atomic_load_explicit(&ring->head, memory_order_relaxed);
     /* The store of head by the last event, then this one's place. */
     atomic_thread_fence(memory_order_release);
-    set(&ring->places[n & (places - 1)], when, what);
+    set(&ring->places[n & ring->mask], when, what);
     /* Publishes the event; pairs with copy_own in trace_write.c. */
     atomic_store_explicit(&ring->head, n + 1, memory_order_release);
 }
@@ -222,7 +248,7 @@ __attribute__((noinline)) static void put_shared(uint64_t when, uint64_t what)
     struct trace_ring *ring = &rings[0];
     uint64_t n =
         atomic_fetch_add_explicit(&ring->head, 2, memory_order_acq_rel);
-    struct trace_place *place = &ring->places[n & (places - 1)];
+    struct trace_place *place = &ring->places[n & ring->mask];
     /* Acquire and release: the second place is this writer's until the
      * first says something else. */
     if (atomic_exchange_explicit(&place->when, BUSY, memory_order_acq_rel)
@@ -247,9 +273,19 @@ static inline void put(struct trace_ring *ring, uint64_t when, uint64_t what)
         put_shared(when, what);
 }
 
-void trace_note(enum trace_kind kind, uint64_t what)
+__attribute__((noinline)) static void note_unusual(enum trace_kind kind,
+                                                   uint64_t what)
 {
     put(ring_of(local_self()), now(kind), what);
+}
+
+void trace_note(enum trace_kind kind, uint64_t what)
+{
+    struct trace_ring *ring = usual_ring(local_self());
+    if (likely(ring != NULL))
+        put_own(ring, usual_now(ring, kind), what);
+    else
+        note_unusual(kind, what);
 }
 
 /* ---- Who a thread is ---------------------------------------------------- */
@@ -304,14 +340,55 @@ static struct thread *thread_that_is(struct continuation *c)
                : NULL;
 }
 
+/* Whether the carrier has done nothing since it unmounted another thread: then
+ * t has been in its own queue since before that.  A thread that it has itself
+ * unmounted may have been away, for a call on the native stack. */
+static inline bool follows(const struct local *here,
+                           const struct trace_ring *ring,
+                           const struct thread *t)
+{
+    /* Relaxed: its own. */
+    return likely(atomic_load_explicit(&ring->head, memory_order_relaxed)
+                      == ring->left.head
+                  && ring->left.thread != t
+                  && ring->left_looks == *here->station->looks
+                  && watch_is_alone(WATCH_TRACE));
+}
+
 static void mounting(struct continuation *c)
 {
     struct thread *t = thread_that_is(c);
     if (!t)
         return;
+    struct local *here = local_self();
+    struct trace_ring *ring = usual_ring(here);
     /* Relaxed: the thread's own, which is about to run. */
     atomic_store_explicit(&t->waits_for, FOR_NOTHING, memory_order_relaxed);
-    trace_note(TRACE_MOUNT, thread_handle(t));
+    if (likely(ring != NULL) && follows(here, ring, t))
+        put_own(ring, at(ring->left.ticks, TRACE_MOUNT), thread_handle(t));
+    else
+        trace_note(TRACE_MOUNT, thread_handle(t));
+}
+
+__attribute__((noinline)) static void
+note_unmount_unusual(const struct thread *t, enum trace_kind kind)
+{
+    struct trace_ring *ring = ring_of(local_self());
+    uint64_t when = now(kind);
+    put(ring, when, thread_handle(t));
+    if (kind == TRACE_FINISH)
+        put_who(ring, when, t);
+}
+
+static inline enum trace_kind kind_of_unmount(const struct continuation *c,
+                                              const struct thread *t)
+{
+    /* Relaxed: by the thread, which ran here just now. */
+    uint8_t what = atomic_load_explicit(&t->waits_for, memory_order_relaxed);
+    if (unlikely(c->state == CONTINUATION_DONE))
+        return TRACE_FINISH;
+    return what == FOR_NOTHING ? TRACE_YIELD
+                               : (enum trace_kind)(TRACE_WAIT + what);
 }
 
 static void unmounted(struct continuation *c)
@@ -319,21 +396,35 @@ static void unmounted(struct continuation *c)
     struct thread *t = thread_that_is(c);
     if (!t)
         return;
-    struct trace_ring *ring = ring_of(local_self());
-    /* Relaxed: by the thread, which ran here just now. */
-    uint8_t what = atomic_load_explicit(&t->waits_for, memory_order_relaxed);
-    if (c->state == CONTINUATION_DONE) {
-        uint64_t when = now(TRACE_FINISH);
-        put(ring, when, thread_handle(t));
-        put_who(ring, when, t);
-    } else if (what == FOR_NOTHING) {
-        put(ring, now(TRACE_YIELD), thread_handle(t));
-    } else {
-        put(ring, now(TRACE_WAIT + what), thread_handle(t));
+    struct local *here = local_self();
+    struct trace_ring *ring = usual_ring(here);
+    enum trace_kind kind = kind_of_unmount(c, t);
+    if (unlikely(!ring || kind == TRACE_FINISH)) {
+        note_unmount_unusual(t, kind);
+        return;
     }
+    uint64_t when = usual_now(ring, kind);
+    put_own(ring, when, thread_handle(t));
+    ring->left.ticks = when >> TRACE_KIND_BITS;
+    ring->left.thread = t;
+    /* Relaxed: its own. */
+    ring->left.head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    ring->left_looks = *here->station->looks;
 }
 
 /* ---- On and off --------------------------------------------------------- */
+
+static void make_ring(unsigned number, struct trace_place *first)
+{
+    struct trace_ring *ring = &rings[number];
+    ring->places = first;
+    ring->mask = places - 1;
+    ring->first_ticks = first_ticks;
+    ring->left.head = UINT64_MAX; /* never */
+    ring->is_simple = has_cycles && number != 0;
+    /* Relaxed: published with the count. */
+    atomic_store_explicit(&ring->carrier, NOBODYS, memory_order_relaxed);
+}
 
 static int make_rings(size_t events)
 {
@@ -345,14 +436,11 @@ static int make_rings(size_t events)
         memory_release(start, TRACE_RINGS_MAX * bytes);
         return ENOMEM;
     }
-    for (unsigned i = 0; i < TRACE_RINGS_MAX; i++) {
-        rings[i].places = (struct trace_place *)(start + i * bytes);
-        /* Relaxed: published with the count. */
-        atomic_store_explicit(&rings[i].carrier, NOBODYS, memory_order_relaxed);
-    }
     places = events;
     has_cycles = cycles_are_even();
     first_ticks = trace_ticks();
+    for (unsigned i = 0; i < TRACE_RINGS_MAX; i++)
+        make_ring(i, (struct trace_place *)(start + i * bytes));
     trace_clock_now(&first_clock);
     /* Release: pairs with trace_ring_count. */
     atomic_store_explicit(&ring_count, 1, memory_order_release);

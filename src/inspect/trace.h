@@ -58,14 +58,28 @@ void trace_carrier_enters(struct station *station);
 
 enum { TRACE_RINGS_MAX = 257 };
 
-/* Ring 0 has many writers, the others one each: see trace.c. */
+/* Ring 0 has many writers, the others one each: see trace.c.  What an event
+ * needs is in the first cache line. */
 struct trace_ring {
     _Atomic uint64_t head;      /* A: how many events were ever begun */
     struct trace_place *places; /* I */
-    _Atomic uint32_t os_thread; /* A: its writer */
+    uint64_t mask;              /* I: of head: the place */
+    uint64_t first_ticks;       /* I: that of the recorder's beginning */
+    /* The last unmount there, the writer's own: see trace.c, follows. */
+    struct {
+        const struct thread *thread;
+        uint64_t ticks, head;
+    } left;
+    uint32_t left_looks;        /* belongs to it */
+    bool is_simple;             /* I: it is one writer's, by a counter */
+    /* A: its writer. */
+    _Atomic uint32_t os_thread __attribute__((aligned(CACHE_LINE)));
     _Atomic uint32_t scheduler, carrier; /* A: set once */
     _Atomic uint64_t name[2];            /* A: of the writer */
 } __attribute__((aligned(CACHE_LINE)));
+
+_Static_assert(offsetof(struct trace_ring, os_thread) == CACHE_LINE,
+               "an event needs one line of it");
 
 /* A struct trace_event that is written while others read. */
 struct trace_place {
