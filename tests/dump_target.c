@@ -6,6 +6,8 @@
  *     tests/dump_target crowd N      N parked threads, of a few kinds
  *     tests/dump_target riser        two: one parks at once, the other after a
  *                                    second of sleep
+ *     tests/dump_target hogs         one that kept its carrier, while another
+ *                                    was ready to run
  *     tests/dump_target leaks        three that nothing can wake, among others;
  *                                    with libgc preloaded
  *     tests/dump_target churn        threads come and go, as fast as they can
@@ -31,6 +33,7 @@
 #include <vthread/mutex.h>
 #include <vthread/pin.h>
 #include <vthread/rwlock.h>
+#include <vthread/scheduler.h>
 #include <vthread/scope.h>
 
 #define AN_HOUR (3600 * UINT64_C(1000000000))
@@ -479,6 +482,34 @@ static void *comes_and_goes(void *arg)
     return arg;
 }
 
+/* ---- Hogs --------------------------------------------------------------- */
+
+static void until_a_hog_is_seen(void)
+{
+    vthread_scheduler_stats_t stats = {.hogs = 0};
+    while (stats.hogs == 0)
+        vthread_scheduler_stats(vthread_scheduler_default(), &stats);
+}
+
+static void *digs(void *arg)
+{
+    vthread_t other = start(comes_and_goes, NULL, NULL, 0);
+    until_a_hog_is_seen();
+    vthread_join(other, NULL);
+    here();
+    vthread_park();
+    return arg;
+}
+
+static void hogs(void)
+{
+    start(digs, NULL, "digger", 0);
+    wait_until_on_their_way(1);
+    wait_for_the_end();
+}
+
+/* ---- Churn -------------------------------------------------------------- */
+
 static void *starts_others(void *arg)
 {
     for (unsigned i = 0;; i++) {
@@ -517,6 +548,8 @@ int main(int argc, char **argv)
         crowd(atoi(argv[2]));
     if (argc > 1 && strcmp(argv[1], "riser") == 0)
         riser();
+    if (argc > 1 && strcmp(argv[1], "hogs") == 0)
+        hogs();
     if (argc > 1 && strcmp(argv[1], "leaks") == 0)
         leaks();
     if (argc > 1 && strcmp(argv[1], "churn") == 0)

@@ -16,6 +16,9 @@ export LC_ALL=C
 # A process that is traced cannot look for leaks.
 export ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 unset DEBUGINFOD_URLS
+# On a busy machine any thread may be one; those that are looked for are
+# planted.
+export VTHREAD_HOG_MS=0
 
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"
@@ -353,6 +356,64 @@ refuse()
     claim "the target is well" is_well
 }
 
+# ---- Hogs --------------------------------------------------------------------
+
+hog_in_json()
+{
+    vthread dump --json "$target" &&
+        sed -n '/^  "hogs": \[/,/^  \]/p' "$work/out" >"$work/hogs" &&
+        grep -q '"keeps": "carrier"' "$work/hogs" &&
+        grep -q '"name": "digger"' "$work/hogs" &&
+        grep -q '"entry": "digs"' "$work/hogs" &&
+        grep -qE '"held_ns": [0-9]{7,}' "$work/hogs" &&
+        grep -qE '"others_ready_ns": [0-9]{7,}' "$work/hogs" &&
+        grep -qE '"waiting": [1-9]' "$work/hogs" &&
+        grep -qE '"ago_ns": [0-9]+' "$work/hogs" && return
+    cat "$work/hogs"
+    return 1
+}
+
+# Who asks for reports has them sampled; sanitizers may stand in the way of
+# that.
+hog_has_a_stack()
+{
+    [ -n "${SANITIZE_CFLAGS:-}" ] && return
+    grep -q '"function": "until_a_hog_is_seen"' "$work/hogs" &&
+        grep -q '"function": "digs"' "$work/hogs" &&
+        grep -q 'dump_target.c"' "$work/hogs" && return
+    cat "$work/hogs"
+    return 1
+}
+
+hog_in_text()
+{
+    vthread dump "$target" &&
+        has_line "^  thread [0-9]+ 'digger', on its carrier for [0-9]+ ms, " ||
+        return
+    [ -n "${SANITIZE_CFLAGS:-}" ] || has_line '^    digs \(dump_target\.c:'
+}
+
+hog_in_core()
+{
+    gcore -o "$work/gcore" "$target" >/dev/null 2>&1
+    vthread dump --json "$work/gcore.$target" &&
+        has_line '"keeps": "carrier"' && has_line '"function": "digs"' &&
+        ! grep -q ago_ns "$work/out"
+    local status=$?
+    rm -f "$work/gcore.$target"
+    return $status
+}
+
+look_for_hogs()
+{
+    VTHREAD_PARALLELISM=1 VTHREAD_HOG_MS=10 VTHREAD_REPORT=hogs start hogs
+    claim "who kept the carrier is in JSON" hog_in_json
+    claim "with where it was then" hog_has_a_stack
+    claim "and in the text" hog_in_text
+    has_gcore && claim "a core file has it, too" hog_in_core
+    stop
+}
+
 # Who has not asked the library for leaks has none to be told of.
 no_leaks_known()
 {
@@ -512,6 +573,7 @@ claim "how long the first thread has waited" early_has_an_age
 claim "how long one has that all others slept before" riser_has_an_age
 stop
 look_for_leaks
+look_for_hogs
 claim "the target dies half-way" target_dies
 churn
 end_claims

@@ -12,7 +12,8 @@
  * (VTHREAD_REPORT=hogs) only: a library that writes to standard error of its
  * own accord is no good guest, and the writing may wait.  A hog is told the
  * first, second, fourth, eighth ... time for each entry function, HOME_HELD
- * the first time.
+ * the first time.  As often each is kept in a table for readers from outside
+ * (hog_table.c), whoever asks.
  *
  * Not here: when a carrier counts as stuck (carrier/monitor.c).
  *
@@ -38,9 +39,11 @@
 #include <vthread.h>
 
 #include "entry.h"
+#include "inspect/hog_table.h"
 #include "inspect/place.h"
 #include "inspect/trace.h"
 #include "local.h"
+#include "platform/clock.h"
 #include "platform/panic.h"
 #include "platform/processor_time.h"
 #include "platform/stack_sample.h"
@@ -200,27 +203,59 @@ static void remember(struct station *station, const struct pool_stuck *stuck)
     };
 }
 
-/* Tells and records what was found; the one or the other is wanted. */
-static void tell(const struct carrier *carrier, const struct station *station,
-                 const struct suspect *suspect, const struct pool_stuck *stuck,
-                 enum trace_kind kind, bool is_told)
+/* For readers from outside. */
+static void keep(const struct suspect *suspect, const struct pool_stuck *stuck,
+                 enum trace_kind kind, const struct stack_sample *sample)
 {
-    struct stack_sample sample = {.count = 0};
-    bool is_there =
-        (is_told || trace_is_on())
-        && find_place(carrier, os_thread_of(station), stuck->tick, &sample);
-    if (!is_there)
-        sample.count = 0;
-    if (trace_is_on())
-        record(kind, suspect, &sample);
-    if (!is_told)
-        return;
+    bool holds_home = kind == TRACE_HOME_HELD;
+    struct hog_record record = {
+        .handle = suspect->handle,
+        .fn = (uintptr_t)suspect->fn,
+        .told_ns = clock_now_ns(),
+        .held_ns = stuck->held_ns,
+        .starved_ns = stuck->starved_ns,
+        .waiting = holds_home ? suspect->waiting_for_home : stuck->waiting,
+        .holds_home = holds_home,
+        .system_call = sample->is_in_kernel ? (int32_t)sample->call : -1,
+    };
+    for (; record.frames < sample->count && record.frames < HOG_FRAMES;
+         record.frames++)
+        record.frame[record.frames] =
+            (uintptr_t)sample->frames[record.frames] - (record.frames > 0);
+    if (vthread_getname(suspect->handle, record.name, sizeof record.name) != 0)
+        record.name[0] = '\0';
+    hog_table_put(&record);
+}
+
+static void report_it(const struct suspect *suspect,
+                      const struct pool_stuck *stuck, enum trace_kind kind,
+                      const struct stack_sample *sample)
+{
     if (kind == TRACE_HOG)
         tell_hog(suspect, stuck);
     else
         tell_home_held(suspect, stuck);
-    if (is_there)
-        tell_place(&sample);
+    tell_place(sample);
+}
+
+/* Keeps, tells and records what was found, each where it is wanted: is_due: it
+ * is not one too many of its kind. */
+static void tell(const struct carrier *carrier, const struct station *station,
+                 const struct suspect *suspect, const struct pool_stuck *stuck,
+                 enum trace_kind kind, bool is_due)
+{
+    struct stack_sample sample = {.count = 0};
+    if (!is_due && !trace_is_on())
+        return;
+    if (!find_place(carrier, os_thread_of(station), stuck->tick, &sample))
+        sample = (struct stack_sample){.count = 0};
+    if (trace_is_on())
+        record(kind, suspect, &sample);
+    if (!is_due)
+        return;
+    keep(suspect, stuck, kind, &sample);
+    if (settings_get()->report_hogs)
+        report_it(suspect, stuck, kind, &sample);
 }
 
 /* Counted last: who sees the count sees what follows from it. */
@@ -228,9 +263,8 @@ static void hogs(const struct carrier *carrier, struct station *station,
                  const struct suspect *suspect, const struct pool_stuck *stuck)
 {
     station->hog.hogs = true;
-    bool is_told = is_power_of_two(entry_count_hog(suspect->fn))
-                   && settings_get()->report_hogs;
-    tell(carrier, station, suspect, stuck, TRACE_HOG, is_told);
+    bool is_due = is_power_of_two(entry_count_hog(suspect->fn));
+    tell(carrier, station, suspect, stuck, TRACE_HOG, is_due);
     station_count(&station->hogs);
 }
 
@@ -239,9 +273,8 @@ static void holds_home(const struct carrier *carrier, struct station *station,
                        const struct pool_stuck *stuck)
 {
     station->hog.holds_home = true;
-    bool is_told = entry_remember(suspect->fn, ENTRY_HOLDS)
-                   && settings_get()->report_hogs;
-    tell(carrier, station, suspect, stuck, TRACE_HOME_HELD, is_told);
+    bool is_due = entry_remember(suspect->fn, ENTRY_HOLDS);
+    tell(carrier, station, suspect, stuck, TRACE_HOME_HELD, is_due);
     entry_count_home_held(suspect->fn);
     station_count(&station->homes_held);
 }

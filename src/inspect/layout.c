@@ -16,6 +16,7 @@
 #include "embed/leak_table.h"
 #include "entry.h"
 #include "inspect/held.h"
+#include "inspect/hog_table.h"
 #include "inspect/pin.h"
 #include "platform/clock.h"
 #include "scheduler.h"

@@ -74,11 +74,28 @@ void dump_frames(const struct dump *dump, uint32_t stack,
                                uint64_t pc),
                  void *arg);
 
+/* The same of a stack that is not among those of the snapshot. */
+struct stack;
+void dump_stack(const struct dump *dump, const struct stack *stack,
+                void (*visit)(void *arg, const struct symbol *symbol,
+                              uint64_t pc),
+                void *arg);
+
+/* A visit, for text and for JSON (arg is that). */
+void dump_frame_text(void *unused, const struct symbol *symbol, uint64_t pc);
+void dump_frame_json(void *json, const struct symbol *symbol, uint64_t pc);
+
 /* ---- The census: dump_census.c ------------------------------------------ */
 
 void dump_census_text(struct dump *dump);
 struct json;
 void dump_census_json(struct dump *dump, struct json *json);
+
+/* ---- Hogs: dump_hogs.c -------------------------------------------------- */
+
+/* Those that the library has seen last, where each was then. */
+void dump_hogs_text(struct dump *dump);
+void dump_hogs_json(struct dump *dump, struct json *json);
 
 /* ---- Leaks: dump_leaks.c ------------------------------------------------ */
 

@@ -151,7 +151,7 @@ static void put_locks(struct json *json, const struct dump *dump)
 
 /* ---- Groups ------------------------------------------------------------- */
 
-static void put_symbol(void *arg, const struct symbol *symbol, uint64_t pc)
+void dump_frame_json(void *arg, const struct symbol *symbol, uint64_t pc)
 {
     struct json *json = arg;
     json_open_object(json, NULL);
@@ -172,7 +172,7 @@ static void put_stack(struct json *json, const struct dump *dump,
 {
     const struct stack *stack = stacks_get(dump->snapshot.stacks, number);
     json_open_array(json, "stack");
-    dump_frames(dump, number, put_symbol, json);
+    dump_frames(dump, number, dump_frame_json, json);
     json_close_array(json);
     if (stack && stack->is_cut)
         json_bool(json, "cut", true);
@@ -236,6 +236,7 @@ void dump_json(struct dump *dump)
         put_deadlocks(&json, dump);
         put_locks(&json, dump);
         dump_scopes_json(dump, &json);
+        dump_hogs_json(dump, &json);
         json_open_array(&json, "groups");
         for (size_t i = 0; i < dump->groups.count; i++)
             put_group(&json, dump, &dump->groups.all[i]);

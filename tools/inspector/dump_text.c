@@ -99,10 +99,10 @@ static void write_schedulers(const struct dump *dump)
 
 /* ---- Stacks ------------------------------------------------------------- */
 
-static void write_frame(void *arg, const struct symbol *symbol, uint64_t pc)
+void dump_frame_text(void *unused, const struct symbol *symbol, uint64_t pc)
 {
     char words[NAME_BYTES * 2];
-    (void)arg;
+    (void)unused;
     symbols_describe(symbol, pc, words, sizeof words);
     printf("    %s\n", words);
 }
@@ -110,7 +110,7 @@ static void write_frame(void *arg, const struct symbol *symbol, uint64_t pc)
 static void write_stack(const struct dump *dump, uint32_t number)
 {
     const struct stack *stack = stacks_get(dump->snapshot.stacks, number);
-    dump_frames(dump, number, write_frame, NULL);
+    dump_frames(dump, number, dump_frame_text, NULL);
     if (stack && stack->is_cut)
         printf("    and so on\n");
 }
@@ -302,6 +302,7 @@ void dump_text(struct dump *dump)
             write_circle(dump, &dump->circles.all[i]);
         write_locks(dump);
         dump_scopes_text(dump);
+        dump_hogs_text(dump);
     }
     for (size_t i = 0; i < dump->groups.count; i++)
         write_group(dump, &dump->groups.all[i]);

@@ -250,7 +250,14 @@ void dump_frames(const struct dump *dump, uint32_t number,
                                uint64_t pc),
                  void *arg)
 {
-    const struct stack *stack = stacks_get(dump->snapshot.stacks, number);
+    dump_stack(dump, stacks_get(dump->snapshot.stacks, number), visit, arg);
+}
+
+void dump_stack(const struct dump *dump, const struct stack *stack,
+                void (*visit)(void *arg, const struct symbol *symbol,
+                              uint64_t pc),
+                void *arg)
+{
     uint32_t shown = 0;
     uint32_t skipped =
         stack && !dump->library_file ? skip_archive(dump, stack) : 0;
