@@ -249,6 +249,8 @@ START_TEST(of_a_million_that_should_have_own_homes_some_thousands_do)
 {
     enum { THREADS = 6000 };
     static vthread_t threads[THREADS];
+    if (mode_is("VTHREAD_FREEZE", "guard"))
+        return; /* there each has one, once it is mounted */
     ck_assert(entry_remember(parks_once, ENTRY_HOLDS));
     for (unsigned i = 0; i < THREADS; i++)
         threads[i] = start(parks_once, NULL);
