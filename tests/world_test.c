@@ -5,6 +5,7 @@
 
 #include <vthread/embed.h>
 
+#include "platform/sanitizer.h"
 #include "tests/threads.h"
 
 static const vthread_embedder_t machine = {.flags = VTHREAD_EMBED_WORLD};
@@ -27,9 +28,12 @@ look_for_marks(void *arg, vthread_t thread, void *user,
     (void)arg;
     (void)thread;
     (void)user;
-    for (const uint64_t *word = low; word < (const uint64_t *)high; word++)
-        if (*word - MARK < MARKS)
-            found[*word - MARK]++;
+    for (const uint64_t *word = low; word < (const uint64_t *)high; word++) {
+        uint64_t mark = *word - MARK;
+        sanitizer_defined(&mark, sizeof mark);
+        if (mark < MARKS)
+            found[mark]++;
+    }
 }
 
 static void forget_marks(void)
