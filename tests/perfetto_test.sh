@@ -141,15 +141,20 @@ SOURCE
 
 # It has, or is at its end already.
 has_begun() { # PID OF THE TOOL
-    test -s "$work/seen.$1.recording" || ! kill -0 "$1"
+    local file
+    kill -0 "$1" || return 0
+    for file in "/proc/$1/fd"/*; do
+        [[ $(readlink "$file") == *"(deleted)" ]] && [ -s "$file" ] && return
+    done
+    return 1
 }
 
-# happens ORDERS OPTION...: they are given to the program when the tool is
-# there; sets $status, and $work/log to what the tool says.
+# happens STATUS ORDERS OPTION...: they are given to the program when the tool is
+# there, which ends with the status; sets $work/log to what the tool says.
 happens()
 {
-    local orders=$1 victim tracer
-    shift
+    local expected=$1 orders=$2 victim tracer status
+    shift 2
     rm -f "$work"/seen* "$work/orders"
     mkfifo "$work/orders"
     VTHREAD_CONTROL=1 "$work/victim" <"$work/orders" >"$work/victim.log" 2>&1 &
@@ -164,7 +169,28 @@ happens()
     status=$?
     exec 7>&-
     wait "$victim" 2>/dev/null
-    [ "$status" = 0 ] && decode "$work/seen"
+    same "$expected" "$status" && decode "$work/seen"
+}
+
+# Neither of one that follows a process, nor of one that has a program write.
+tool_is_killed()
+{
+    local tracer
+    mkdir -p "$work/empty"
+    "$tool" trace -o "$work/empty/seen" sleep 100 &
+    tracer=$!
+    servers+=("$tracer")
+    await pgrep -P "$tracer" sleep
+    pgrep -P "$tracer" sleep >"$work/sleeper"
+    kill -KILL "$tracer" "$(cat "$work/sleeper")"
+    wait "$tracer" 2>/dev/null
+    "$tool" trace -o "$work/empty/seen" "${servers[0]}" &
+    tracer=$!
+    servers+=("$tracer")
+    await has_begun "$tracer"
+    kill -KILL "$tracer"
+    wait "$tracer" 2>/dev/null
+    same "" "$(ls -A "$work/empty")"
 }
 
 says() { # TEXT
@@ -174,19 +200,27 @@ says() { # TEXT
 if ${CC:-cc} ${SANITIZE_CFLAGS:-} -w -g -I"$top/include" -o "$work/victim" \
     "$work/victim.c" -L.libs -lvthread -Wl,-rpath,"$PWD/.libs"; then
     claim "the last seconds of a process, when a pinned wait lasts" \
-        happens p --last 5s
+        happens 0 p --last 5s
     claim "which is said" says "; pin"
     claim "and shown" shows "slice pinned, sleeps: [1-9]"
-    claim "when it aborts" happens a --last 5s
+    claim "when it aborts" happens 0 a --last 5s
     claim "which is said, too" says "; signal 6"
-    claim "on a deadlock" happens d --last 5s
+    claim "on a deadlock" happens 0 d --last 5s
     claim "which is the reason" says "; deadlock"
-    claim "when the tool has had enough" happens "" --last 5s --for 20ms
-    claim "when it ends by itself" happens x --last 5s
-    claim "all of one that aborts, to the end" happens a
+    claim "when the tool has had enough" happens 0 "" --last 5s --for 20ms
+    claim "when it ends by itself" happens 0 x --last 5s
+    claim "all of one that aborts, to the end" happens 4 a
     claim "with the signal" says "; signal 6"
-    claim "what there is of one that is killed" happens k
+    claim "and that it has ended" says "has ended"
+    claim "all of one that ends by itself" happens 4 x
+    claim "and that it has ended" says "has ended"
+    claim "what there is of one that is killed" happens 4 k
     claim "which breaks off" says "breaks off"
+    claim "and is said" says "what there was until then is in $work/seen"
+    claim "the last seconds of one that is killed are not there" \
+        happens 4 k --last 5s
+    claim "which is said, too" says "has ended"
+    claim "of a tool that is killed nothing stays" tool_is_killed
 fi
 
 # One that keeps the only carrier while another one is ready.

@@ -41,51 +41,79 @@ static void heed_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* False: there is no more, or it could not be written. */
-static bool take_some(int fd, FILE *file, bool *has_failed)
+/* How long a process that is to end the recording may say nothing. */
+enum { PATIENCE_MS = 10000 };
+
+enum stream { GOES_ON, IS_OVER, IS_SILENT, IS_NOT_WRITTEN };
+
+static bool write_all(int file, const char *data, size_t bytes)
+{
+    while (bytes > 0) {
+        ssize_t written = write(file, data, bytes);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return false;
+        data += written;
+        bytes -= (size_t)written;
+    }
+    return true;
+}
+
+static enum stream take_some(int fd, int file)
 {
     char data[65536];
     ssize_t got = recv(fd, data, sizeof data, 0);
     if (got < 0 && (errno == EINTR || errno == EAGAIN))
-        return true;
-    *has_failed = got > 0 && fwrite(data, 1, (size_t)got, file) != (size_t)got;
-    return got > 0 && !*has_failed;
+        return GOES_ON;
+    if (got <= 0)
+        return IS_OVER;
+    return write_all(file, data, (size_t)got) ? GOES_ON : IS_NOT_WRITTEN;
 }
 
-static bool take_all(int fd, FILE *file, unsigned long for_ms)
+/* *has_ended: nobody had asked it to. */
+static enum stream take_all(int fd, int file, unsigned long for_ms,
+                            bool *has_ended)
 {
     struct pollfd fds = {.fd = fd, .events = POLLIN};
-    long long until_ms = now_ms() + (long long)for_ms;
-    bool has_failed = false, is_ending = false;
-    for (;;) {
-        if (!is_ending
+    long long until_ms = now_ms() + (long long)for_ms, silent_since_ms = 0;
+    enum stream stream = GOES_ON;
+    *has_ended = true;
+    while (stream == GOES_ON) {
+        if (*has_ended
             && (is_enough || (for_ms > 0 && now_ms() >= until_ms))) {
             shutdown(fd, SHUT_WR);
-            is_ending = true;
+            *has_ended = false;
+            silent_since_ms = now_ms();
         }
-        int ready = poll(&fds, 1, 100);
-        if (ready > 0 && !take_some(fd, file, &has_failed))
-            return !has_failed;
+        if (poll(&fds, 1, 100) > 0) {
+            stream = take_some(fd, file);
+            silent_since_ms = now_ms();
+        } else if (!*has_ended && now_ms() - silent_since_ms > PATIENCE_MS) {
+            stream = IS_SILENT;
+        }
+    }
+    return stream;
+}
+
+static int take_into(struct connection *connection, int file,
+                     unsigned long for_ms, bool *has_ended)
+{
+    switch (take_all(connection->fd, file, for_ms, has_ended)) {
+    case IS_SILENT:
+        complain("process %d does not answer; has it been stopped (SIGSTOP)?",
+                 (int)connection->pid);
+        return STATUS_TARGET;
+    case IS_NOT_WRITTEN:
+        complain("what is recorded cannot be written: %s", strerror(errno));
+        return STATUS_FAILED;
+    default:
+        return STATUS_FINE;
     }
 }
 
-static int take_into(struct connection *connection, const char *path,
-                     unsigned long for_ms)
-{
-    FILE *file = fopen(path, "we");
-    if (file)
-        setvbuf(file, NULL, _IONBF, 0); /* it comes in large pieces */
-    bool is_good = file && take_all(connection->fd, file, for_ms);
-    if (file && fclose(file) != 0)
-        is_good = false;
-    if (is_good)
-        return STATUS_FINE;
-    complain("%s: %s", path, strerror(errno));
-    return STATUS_FAILED;
-}
-
-int follow(pid_t pid, const char *path, unsigned long for_ms,
-           unsigned long last_ms)
+int follow(pid_t pid, int file, unsigned long for_ms, unsigned long last_ms,
+           bool *has_ended)
 {
     char command[32] = "trace";
     struct connection connection;
@@ -100,7 +128,7 @@ int follow(pid_t pid, const char *path, unsigned long for_ms,
         snprintf(command, sizeof command, "trace %lu", last_ms);
     int status = connection_ask(&connection, command);
     if (status == STATUS_FINE)
-        status = take_into(&connection, path, for_ms);
+        status = take_into(&connection, file, for_ms, has_ended);
     connection_close(&connection);
     return status;
 }

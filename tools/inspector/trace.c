@@ -3,7 +3,10 @@
  *
  * The library records (src/inspect/trace.h), and the tool makes of that what
  * Perfetto reads, when the program has ended.  What is recorded goes to a file
- * beside the one that is asked for, which is removed afterwards.
+ * on the same file system as the one that is asked for, without a name, so
+ * nothing is left of it however the tool ends.  Only the files that a program
+ * writes with --last have names, for it may write several, and opens them
+ * itself: beside the one that is asked for, and removed afterwards.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -18,6 +21,7 @@
 #include "launch.h"
 #include "perfetto.h"
 #include "recording.h"
+#include "scratch.h"
 #include "symbols.h"
 #include "target.h"
 #include "timeline.h"
@@ -48,9 +52,10 @@ static void print_help(void)
         "                when a pinned wait lasts, on a deadlock or a crash\n"
         "  --memory KB   for each carrier (1024)\n\n"
         "PID is a process with VTHREAD_CONTROL=1; it is recorded until the "
-        "tool is\ninterrupted, or for TIME.  RECORDING is a file that a "
-        "program has\nwritten with VTHREAD_TRACE or vthread_trace_start.  With "
-        "PROGRAM the\nexit status is the program's.\n");
+        "tool is\ninterrupted, or for TIME; if it ends first the status is "
+        "4.  RECORDING is a\nfile that a program has written with "
+        "VTHREAD_TRACE or vthread_trace_start.  With\nPROGRAM the exit status "
+        "is the program's.\n");
 }
 
 /* ---- From a recording to a file for Perfetto ---------------------------- */
@@ -114,12 +119,14 @@ static int write_perfetto(struct recording *r, FILE *file, const char *output)
     return STATUS_FINE;
 }
 
-static int convert(const char *path, const char *output)
+/* *is_whole: the recording does not break off. */
+static int convert(const char *path, const char *output, bool *is_whole)
 {
     struct recording recording;
     int status = recording_open(&recording, path);
     if (status != STATUS_FINE)
         return status;
+    *is_whole = recording.is_complete;
     FILE *file = fopen(output, "we");
     if (file) {
         errno = 0;
@@ -154,29 +161,32 @@ static void set_up(const struct options *options, const char *recording)
         set_number("VTHREAD_TRACE_KB", options->kb);
 }
 
+static int complain_nothing(void)
+{
+    complain("nothing was recorded: the program has not used libvthread, "
+             "or has ended at once");
+    return STATUS_TARGET;
+}
+
 /* All that were written: RECORDING, RECORDING.2 ... */
-static int convert_all(const char *recording, const struct options *options)
+static int convert_last(const char *recording, const struct options *options)
 {
     char from[PATH_MAX + 16], to[PATH_MAX + 16];
     int status = STATUS_FINE, found = 0;
+    bool is_whole;
     for (int i = 1; i <= FILES_MAX && status == STATUS_FINE; i++) {
         snprintf(from, sizeof from, i > 1 ? "%s.%d" : "%s", recording, i);
         snprintf(to, sizeof to, i > 1 ? "%s.%d" : "%s", options->output, i);
         if (access(from, F_OK) != 0)
             continue;
-        status = convert(from, to);
+        status = convert(from, to, &is_whole);
         unlink(from);
         found++;
     }
-    if (found == 0 && options->last_ms > 0)
+    if (found == 0)
         complain("nothing happened that the last %lu ms are written for",
                  options->last_ms);
-    else if (found == 0)
-        complain("nothing was recorded: the program has not used libvthread, "
-                 "or has ended at once");
-    return status == STATUS_FINE && found == 0 && options->last_ms == 0
-               ? STATUS_TARGET
-               : status;
+    return status;
 }
 
 /* Beside the output, and absolute, for the program may go elsewhere. */
@@ -196,26 +206,17 @@ static int name_recording(const struct options *options, char *name,
     return STATUS_FAILED;
 }
 
-static int trace_process(const char *pid, const struct options *options)
-{
-    char recording[PATH_MAX];
-    struct target target;
-    int status = target_open(&target, "trace", pid);
-    if (status == STATUS_FINE)
-        status = name_recording(options, recording, sizeof recording);
-    if (status != STATUS_FINE)
-        return status;
-    status = follow(target.pid, recording, options->for_ms,
-                        options->last_ms);
-    if (status == STATUS_FINE)
-        status = convert(recording, options->output);
-    unlink(recording);
-    return finish_output(status);
-}
-
 /* How the program ends is its own affair; of one that has done well but was
  * not recorded the status tells that. */
-static int trace_program(char **program, const struct options *options)
+static int finish_program(struct launch *launch, int status)
+{
+    int ended = launch_finish(launch);
+    return status == STATUS_FINE || (status == STATUS_TARGET && ended != 0)
+               ? ended
+               : status;
+}
+
+static int trace_last_of_program(char **program, const struct options *options)
 {
     char recording[PATH_MAX];
     struct launch launch;
@@ -227,11 +228,91 @@ static int trace_program(char **program, const struct options *options)
     if (status != STATUS_FINE)
         return status;
     launch_wait(&launch);
-    status = finish_output(convert_all(recording, options));
-    int ended = launch_finish(&launch);
-    return status == STATUS_FINE || (status == STATUS_TARGET && ended != 0)
-               ? ended
-               : status;
+    status = finish_output(convert_last(recording, options));
+    return finish_program(&launch, status);
+}
+
+static int open_scratch(struct scratch *scratch, const struct options *options)
+{
+    int err = scratch_open(scratch, options->output);
+    if (err == 0)
+        return STATUS_FINE;
+    complain("%s: %s", options->output, strerror(err));
+    return STATUS_FAILED;
+}
+
+static int trace_program(char **program, const struct options *options)
+{
+    struct scratch scratch;
+    struct launch launch;
+    bool is_whole;
+    int status = open_scratch(&scratch, options);
+    if (status != STATUS_FINE)
+        return status;
+    set_up(options, scratch.path);
+    status = launch_start_alone(&launch, program);
+    if (status != STATUS_FINE)
+        return status;
+    launch_wait(&launch);
+    status = scratch_size_bytes(&scratch) > 0
+                 ? convert(scratch.path, options->output, &is_whole)
+                 : complain_nothing();
+    scratch_close(&scratch);
+    return finish_program(&launch, finish_output(status));
+}
+
+/* ---- A process ---------------------------------------------------------- */
+
+/* `left`: where what there was until then is; NULL: there is all, or nothing. */
+static int complain_end(pid_t pid, const char *left)
+{
+    complain("process %d has ended, or closed its control socket%s%s",
+             (int)pid, left ? "; what there was until then is in " : "",
+             left ? left : "");
+    return STATUS_DIED;
+}
+
+/* The last seconds before a crash, or before it ends in order, are what --last
+ * is for. */
+static bool has_died(const struct options *options, bool has_ended,
+                     bool is_whole)
+{
+    return !is_whole || (has_ended && options->last_ms == 0);
+}
+
+static int trace_into(const struct scratch *scratch, pid_t pid,
+                      const struct options *options)
+{
+    bool has_ended = false, is_whole = false;
+    int followed = follow(pid, scratch->fd, options->for_ms, options->last_ms,
+                          &has_ended);
+    if (scratch_size_bytes(scratch) == 0)
+        return followed == STATUS_FINE ? complain_end(pid, NULL) : followed;
+    int status = convert(scratch->path, options->output, &is_whole);
+    if (status == STATUS_FINE && followed == STATUS_FINE
+        && has_died(options, has_ended, is_whole))
+        return complain_end(pid, is_whole ? NULL : options->output);
+    return status == STATUS_FINE ? followed : status;
+}
+
+static int trace_process(const char *pid, const struct options *options)
+{
+    struct target target;
+    struct scratch scratch;
+    int status = target_open(&target, "trace", pid);
+    if (status == STATUS_FINE)
+        status = open_scratch(&scratch, options);
+    if (status != STATUS_FINE)
+        return status;
+    status = trace_into(&scratch, target.pid, options);
+    scratch_close(&scratch);
+    return finish_output(status);
+}
+
+static int trace_recording(const char *path, const struct options *options)
+{
+    bool is_whole;
+    return finish_output(convert(path, options->output, &is_whole));
 }
 
 /* ---- The command -------------------------------------------------------- */
@@ -315,8 +396,9 @@ int cmd_trace(int argc, char **argv)
     if (optind == argc)
         return complain_usage("trace", "a program is missing, or a recording");
     if (optind + 1 == argc && recording_is(argv[optind]))
-        return finish_output(convert(argv[optind], options.output));
+        return trace_recording(argv[optind], &options);
     if (optind + 1 == argc && is_number(argv[optind]))
         return trace_process(argv[optind], &options);
-    return trace_program(argv + optind, &options);
+    return options.last_ms > 0 ? trace_last_of_program(argv + optind, &options)
+                               : trace_program(argv + optind, &options);
 }
