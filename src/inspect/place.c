@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "platform/libc.h"
 #include "platform/panic.h"
 
 struct search {
@@ -71,12 +72,10 @@ void place_find(uint64_t return_address, struct place *place)
 void place_find_data(uint64_t address, struct place *place)
 {
     struct search search = {(uintptr_t)address, place};
-    const ElfW(Sym) *symbol = NULL;
     Dl_info info;
     *place = (struct place){.function = NULL};
     if (dl_iterate_phdr(see_module, &search)
-        && dladdr1((void *)search.pc, &info, (void **)&symbol, RTLD_DL_SYMENT)
-        && symbol && address - (uintptr_t)info.dli_saddr < symbol->st_size)
+        && is_in_symbol((void *)search.pc, &info))
         place->function = info.dli_sname;
 }
 

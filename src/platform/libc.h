@@ -2,13 +2,18 @@
  * libc.h - what not every C library has, made of what each has.
  *
  * musl 1.2.3 lacks epoll_pwait2, preadv2, pwritev2 and statx, which are
- * system calls, posix_spawn_file_actions_addclosefrom_np and <execinfo.h>.
+ * system calls, posix_spawn_file_actions_addclosefrom_np, dladdr1 and
+ * <execinfo.h>.
  */
 #ifndef PLATFORM_LIBC_H
 #define PLATFORM_LIBC_H
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <spawn.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -61,6 +66,23 @@ posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions,
 {
     (void)actions, (void)from;
     return ENOSYS;
+}
+#endif
+
+/* Whether address is in a function or variable that the loader knows by name,
+ * which *info says then. */
+#if defined HAVE_DLADDR1
+static inline bool is_in_symbol(const void *address, Dl_info *info)
+{
+    const ElfW(Sym) *symbol = NULL;
+    return dladdr1(address, info, (void **)&symbol, RTLD_DL_SYMENT) && symbol
+           && (uintptr_t)address - (uintptr_t)info->dli_saddr
+                  < symbol->st_size;
+}
+#else
+static inline bool is_in_symbol(const void *address, Dl_info *info)
+{
+    return dladdr(address, info) && info->dli_sname; /* musl heeds the size */
 }
 #endif
 
