@@ -117,6 +117,59 @@ START_TEST(an_error_checking_mutex_says_what_is_wrong)
 }
 END_TEST
 
+static void *is_held(void *m)
+{
+    return vthread_mutex_is_held(m) ? m : NULL;
+}
+
+static void *sees_who_holds_it(void *arg)
+{
+    vthread_mutex_t *m = malloc(sizeof *m);
+    for (int kind = 0; kind < 3; kind++) {
+        ck_assert_int_eq(vthread_mutex_init(m, kind), 0);
+        ck_assert(!vthread_mutex_is_held(m));
+        lock(m);
+        if (kind == VTHREAD_MUTEX_RECURSIVE)
+            lock(m);
+        ck_assert(vthread_mutex_is_held(m));
+        ck_assert_ptr_null(join(start(is_held, m)));
+        unlock(m);
+        ck_assert(vthread_mutex_is_held(m) == (kind == VTHREAD_MUTEX_RECURSIVE));
+        if (kind == VTHREAD_MUTEX_RECURSIVE)
+            unlock(m);
+        ck_assert(!vthread_mutex_is_held(m));
+    }
+    free(m);
+    return arg;
+}
+
+START_TEST(only_who_holds_it_is_told_that)
+{
+    on_both_kinds(sees_who_holds_it);
+}
+END_TEST
+
+static void *asks_first_of_all(void *m)
+{
+    ck_assert(!vthread_mutex_is_held(m));
+    return NULL;
+}
+
+/* One that the library has never seen. */
+START_TEST(a_platform_thread_that_holds_nothing_is_told_that)
+{
+    vthread_mutex_t *m = calloc(1, sizeof *m);
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, asks_first_of_all, m), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    lock(m);
+    ck_assert_int_eq(pthread_create(&thread, NULL, asks_first_of_all, m), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    unlock(m);
+    free(m);
+}
+END_TEST
+
 /* ---- Waiting ------------------------------------------------------------ */
 
 START_TEST(who_waits_gets_it_in_their_order)
@@ -348,6 +401,8 @@ int main(void)
     tcase_add_test(cases, a_recursive_mutex_counts);
     tcase_add_test(cases, a_recursive_mutex_that_is_full_says_so);
     tcase_add_test(cases, an_error_checking_mutex_says_what_is_wrong);
+    tcase_add_test(cases, only_who_holds_it_is_told_that);
+    tcase_add_test(cases, a_platform_thread_that_holds_nothing_is_told_that);
     cases = new_mutex_case(suite, "waiting");
     tcase_add_test(cases, who_waits_gets_it_in_their_order);
     tcase_add_test(cases, platform_and_virtual_threads_wait_in_one_list);

@@ -35,6 +35,7 @@
 #ifndef VTHREAD_MUTEX_H
 #define VTHREAD_MUTEX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <vthread/api.h>
@@ -107,6 +108,15 @@ VTHREAD_API int vthread_mutex_trylock(vthread_mutex_t *mutex);
  * Source   pthread_mutex_unlock.
  */
 VTHREAD_API int vthread_mutex_unlock(vthread_mutex_t *mutex);
+
+/*
+ * Whether the caller holds the mutex.  For assertions, and for language
+ * machines whose programs must be told that they do not.
+ *
+ * Blocks   never.
+ * Source   java.lang.Thread.holdsLock.
+ */
+VTHREAD_API bool vthread_mutex_is_held(const vthread_mutex_t *mutex);
 
 #ifdef __cplusplus
 }

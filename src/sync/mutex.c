@@ -372,6 +372,12 @@ int vthread_mutex_unlock(vthread_mutex_t *mutex)
     return 0;
 }
 
+bool vthread_mutex_is_held(const vthread_mutex_t *mutex)
+{
+    return is_held_by(look((const struct mutex *)mutex),
+                      local_thread(local_self()));
+}
+
 int vthread_mutex_init(vthread_mutex_t *mutex, int kind)
 {
     if (kind < VTHREAD_MUTEX_NORMAL || kind > VTHREAD_MUTEX_ERRORCHECK)
