@@ -124,7 +124,8 @@ typedef struct vthread_attr {
 
 /*
  * Starts a thread that runs fn(arg) and stores its handle in *thread
- * (unless NULL).  The first call of all starts the default scheduler.
+ * (unless NULL) before it begins.  The first call of all starts the default
+ * scheduler.
  *
  * Returns  0; EINVAL for a bad attribute; EFAULT when arg points into the
  *          caller's stack and that stack is shared with others (see

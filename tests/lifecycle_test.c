@@ -40,6 +40,24 @@ static void *family(void *depth)
     return pointer((uintptr_t)join(first) + (uintptr_t)join(second));
 }
 
+static void *finds_its_handle(void *handle)
+{
+    return pointer(*(vthread_t *)handle == vthread_self());
+}
+
+START_TEST(the_handle_is_there_before_the_thread_begins)
+{
+    vthread_t *handle = calloc(1, sizeof *handle);
+    for (int i = 0; i < 1000; i++) {
+        *handle = 0;
+        ck_assert_int_eq(vthread_create(handle, NULL, finds_its_handle, handle),
+                         0);
+        ck_assert_ptr_eq(join(*handle), pointer(1));
+    }
+    free(handle);
+}
+END_TEST
+
 START_TEST(threads_create_and_join_threads)
 {
     ck_assert_ptr_eq(join(start(family, pointer(12))), pointer(1 << 12));
@@ -453,6 +471,7 @@ static void add_life(Suite *suite)
     TCase *cases = new_case(suite, "life");
     tcase_add_test(cases, what_a_thread_returns_is_joined);
     tcase_add_test(cases, ten_thousand_threads);
+    tcase_add_test(cases, the_handle_is_there_before_the_thread_begins);
     tcase_add_test(cases, threads_create_and_join_threads);
     tcase_add_test(cases, a_handle_is_never_used_again);
     tcase_add_test(cases, a_stale_handle_is_recognised_by_everybody);
