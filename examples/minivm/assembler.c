@@ -1,44 +1,33 @@
 /*
- * assembler.c - reads a program a line at a time: what it declares, and its
- * instructions; their operands when all names are known.
- *
- *     class NAME FIELD...      global NAME...
- *     native NAME "SIGNATURE" [POLICY]
- *     function NAME ARGUMENT...
- *         local NAME...
- *         catch CLASS|* FROM TO LABEL   ; what leaves [FROM, TO) goes to LABEL
- *     LABEL:
- *         INSTRUCTION OPERAND...
- *     end
+ * assembler.c - reads a program, as the README describes it, a line at a time:
+ * what it declares, and its instructions; their operands when all names are
+ * known.
  */
 #include <stdarg.h>
 
 #include "minivm.h"
 
-/* A name, and its place among those of its kind. */
+/* A name, in a function or class or (NULL) the program as a whole; and what it
+ * stands for: a place, or the address of what has that name. */
 struct symbol {
     struct symbol *next;
     enum operand kind;
-    unsigned place;
+    const void *scope;
     const char *name;
+    int64_t meaning;
 };
 
-struct program program;
-static const char *const error_names[ERRORS] = {
-    "ArithmeticError", "BoundsError",   "IllegalMonitorState",
-    "Interrupted",     "NativeError",   "NullPointer",
-    "OutOfMemory",     "StackOverflow", "TypeError"};
-static struct symbol *symbols; /* of the program: classes, functions, globals */
-
-static unsigned line;
+const char *program;
+unsigned line;
+static struct symbol *symbols, **last_symbol = &symbols;
 static char *first, *rest;        /* its first word, and what is not yet read */
 static struct function *function; /* that it is in */
 
-void refuse(unsigned at, const char *format, ...)
+void refuse(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "%s:%u: ", program.file, at);
+    fprintf(stderr, "%s:%u: ", program, line);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
     fputc('\n', stderr);
@@ -56,7 +45,7 @@ static bool is_more(void)
 static char *word(void)
 {
     if (!is_more())
-        refuse(line, "%s has too few operands", first);
+        refuse("%s has too few operands", first);
     char *start = rest;
     rest += strcspn(rest, " \t\r\n");
     if (*rest)
@@ -67,13 +56,13 @@ static char *word(void)
 static const char *text(void)
 {
     if (!is_more() || *rest != '"')
-        refuse(line, "%s is no text", word());
+        refuse("%s is no text", word());
     char *start = rest + 1, *to = start;
     for (rest = start; *rest != '"'; *to++ = *rest++) {
         if (*rest == '\\' && *++rest == 'n')
             *rest = '\n';
         if (*rest == 0)
-            refuse(line, "the text has no end");
+            refuse("the text has no end");
     }
     rest++;
     *to = 0;
@@ -85,14 +74,14 @@ static int number(void)
     char *digits = word(), *end;
     long long n = strtoll(digits, &end, 0);
     if (*end != 0 || n != (int)n)
-        refuse(line, "%s is no integer of 32 bits", digits);
+        refuse("%s is no integer of 32 bits", digits);
     return (int)n;
 }
 
 static void no_more(void)
 {
     if (is_more())
-        refuse(line, "%s has too many operands", first);
+        refuse("%s has too many operands", first);
 }
 
 static bool is(const char *wanted)
@@ -100,81 +89,64 @@ static bool is(const char *wanted)
     return strcmp(first, wanted) == 0;
 }
 
-static bool is_label(void)
-{
-    return first[strlen(first) - 1] == ':' && !is_more();
-}
-
 /* ---- Names -------------------------------------------------------------- */
 
-static struct symbol *find(struct symbol *s, enum operand kind,
-                           const char *name)
-{
-    while (s && (s->kind != kind || strcmp(s->name, name) != 0))
-        s = s->next;
-    return s;
-}
-
-static unsigned known(struct symbol *list, enum operand kind, const char *name)
-{
-    static const char *const kinds[] = {
-        [LOCAL] = "local", [LABEL] = "label", [FUNCTION] = "function",
-        [GLOBAL] = "global", [CLASS] = "class", [FIELD] = "field"};
-    struct symbol *s = find(list, kind, name);
-    if (s == NULL)
-        refuse(line, "there is no %s %s", kinds[kind], name);
-    return s->place;
-}
-
-/* One element more, of zeros. */
-static void *grow(void *array, size_t n, size_t size)
+void *grow(void *array, size_t n, size_t size)
 {
     char *grown = GC_REALLOC(array, (n + 1) * size);
     if (grown == NULL)
-        refuse(line, "there is no room for it");
+        refuse("there is no room for it");
     memset(grown + n * size, 0, size);
     return grown;
 }
 
-static const char *declare(struct symbol **list, enum operand kind,
-                           unsigned place, const char *name)
+static struct symbol *find(enum operand kind, const void *scope,
+                           const char *name)
 {
-    if (find(*list, kind, name))
-        refuse(line, "there is another %s", name);
-    if (place > UINT16_MAX)
-        refuse(line, "there is no room for %s", name);
-    struct symbol *s = grow(NULL, 0, sizeof *s);
-    *s = (struct symbol){*list, kind, place, GC_STRDUP(name)};
-    *list = s;
-    return s->name;
+    for (struct symbol *s = symbols; s; s = s->next)
+        if (s->kind == kind && s->scope == scope && strcmp(s->name, name) == 0)
+            return s;
+    return NULL;
 }
 
-/* All words that follow.  Returns the place after theirs. */
-static unsigned declare_all(struct symbol **list, enum operand kind,
+static int64_t known(enum operand kind, const void *scope, const char *name)
+{
+    static const char *const kinds[] = {
+        [LOCAL] = "local", [LABEL] = "label", [FUNCTION] = "function",
+        [GLOBAL] = "global", [CLASS] = "class", [FIELD] = "field"};
+    struct symbol *s = find(kind, scope, name);
+    if (s == NULL)
+        refuse("there is no %s %s", kinds[kind], name);
+    return s->meaning;
+}
+
+static const char *declare(enum operand kind, const void *scope,
+                           int64_t meaning, const char *name)
+{
+    if (find(kind, scope, name))
+        refuse("there is another %s", name);
+    struct symbol *s = *last_symbol = grow(NULL, 0, sizeof *s);
+    const char *kept = strcpy(grow(NULL, strlen(name), 1), name);
+    *s = (struct symbol){NULL, kind, scope, kept, meaning};
+    last_symbol = &s->next;
+    return kept;
+}
+
+/* All words that follow, from that place on.  Returns the place after. */
+static unsigned declare_all(enum operand kind, const void *scope,
                             unsigned place)
 {
-    while (is_more())
-        declare(list, kind, place++, word());
+    for (; is_more(); place++)
+        declare(kind, scope, place, word());
     return place;
 }
 
 /* ---- First: what is declared -------------------------------------------- */
 
-static void declare_class(const char *name)
-{
-    unsigned n = program.class_count++;
-    program.classes = grow(program.classes, n, sizeof *program.classes);
-    struct class *c = &program.classes[n];
-    c->name = declare(&symbols, CLASS, n, name);
-    c->fields = declare_all(&c->symbols, FIELD, 0);
-}
-
 static struct function *declare_function(const char *name)
 {
-    unsigned n = program.function_count++;
-    program.functions = grow(program.functions, n, sizeof *function);
-    struct function *f = &program.functions[n];
-    f->name = declare(&symbols, FUNCTION, n, name);
+    struct function *f = grow(NULL, 0, sizeof *f);
+    f->name = declare(FUNCTION, NULL, (intptr_t)f, name);
     return f;
 }
 
@@ -184,101 +156,111 @@ static void add_instruction(struct function *f)
     while (in.opcode < OPCODES && !is(opcodes[in.opcode].name))
         in.opcode++;
     if (in.opcode == OPCODES)
-        refuse(line, "there is no instruction %s", first);
-    in.operand = (intptr_t)GC_STRDUP(rest); /* until they are resolved */
+        refuse("there is no instruction %s", first);
+    /* Until they are resolved. */
+    in.operand = (intptr_t)strcpy(grow(NULL, strlen(rest), 1), rest);
     f->code = grow(f->code, f->count, sizeof in);
     f->code[f->count++] = in;
 }
 
 static void read_in_function(struct function *f)
 {
-    if (is_label()) {
-        first[strlen(first) - 1] = 0;
-        declare(&f->symbols, LABEL, f->count, first);
+    char *last = first + strlen(first) - 1;
+    if (*last == ':' && !is_more()) {
+        *last = 0;
+        declare(LABEL, f, f->count, first);
     } else if (is("local"))
-        f->locals = declare_all(&f->symbols, LOCAL, f->locals);
+        f->locals = declare_all(LOCAL, f, f->locals);
     else if (!is("end"))
         add_instruction(f);
     else if (f->count == 0)
-        refuse(line, "%s has no instructions", f->name);
+        refuse("%s has no instructions", f->name);
     else
         function = NULL;
 }
 
 static void read_line(void)
 {
+    first = word();
     if (function)
         read_in_function(function);
-    else if (is("class"))
-        declare_class(word());
-    else if (is("function")) {
+    else if (is("class")) {
+        struct class *c = grow(NULL, 0, sizeof *c);
+        c->name = declare(CLASS, NULL, (intptr_t)c, word());
+        c->fields = declare_all(FIELD, c, 0);
+    } else if (is("function")) {
         function = declare_function(word());
-        function->arguments = declare_all(&function->symbols, LOCAL, 0);
-        function->locals = function->arguments;
+        function->locals = declare_all(LOCAL, function, 0);
+        function->arguments = function->locals;
     } else if (is("native")) {
         struct function *f = declare_function(word());
         const char *signature = text();
-        native_declare(f, signature, is_more() ? word() : "auto", line);
+        native_declare(f, signature, is_more() ? word() : "auto");
         no_more();
     } else if (is("global"))
         do
-            declare(&symbols, GLOBAL, program.global_count++, word());
+            declare(GLOBAL, NULL, (intptr_t)grow(NULL, 0, sizeof(value_t)),
+                    word());
         while (is_more());
     else
-        refuse(line, "there is no declaration %s", first);
+        refuse("there is no declaration %s", first);
 }
 
 /* ---- Then: instructions ------------------------------------------------- */
 
-static int64_t field(char *name, uint16_t *slot)
-{
-    char *dot = strchr(name, '.');
-    if (dot == NULL)
-        refuse(line, "%s is no CLASS.FIELD", name);
-    *dot = 0;
-    unsigned class = known(symbols, CLASS, name);
-    *slot = known(program.classes[class].symbols, FIELD, dot + 1);
-    return class;
-}
-
-static void add_handler(struct function *f)
+static int64_t handler(struct function *f)
 {
     f->handlers = grow(f->handlers, f->handler_count, sizeof *f->handlers);
     struct handler *h = &f->handlers[f->handler_count++];
     const char *class = word();
     if (strcmp(class, "*") != 0)
-        h->class = &program.classes[known(symbols, CLASS, class)];
-    h->from = known(f->symbols, LABEL, word());
-    h->to = known(f->symbols, LABEL, word());
-    h->target = known(f->symbols, LABEL, word());
+        h->class = (const struct class *)known(CLASS, NULL, class);
+    h->from = known(LABEL, f, word());
+    h->to = known(LABEL, f, word());
+    h->target = known(LABEL, f, word());
+    return 0;
 }
 
-static int64_t operand(enum operand kind, uint16_t *slot)
+static int64_t field(unsigned *slot)
+{
+    char *name = word(), *dot = strchr(name, '.');
+    if (dot == NULL)
+        refuse("%s is no CLASS.FIELD", name);
+    *dot = 0;
+    const struct class *c = (const struct class *)known(CLASS, NULL, name);
+    *slot = known(FIELD, c, dot + 1);
+    return (intptr_t)c;
+}
+
+static int64_t operand(struct instruction *in)
 {
     const struct function *f;
+    enum operand kind = opcodes[in->opcode].operand;
     switch (kind) {
     case NOTHING:
         return 0;
     case NUMBER:
         return from_integer(number());
-    case LOCAL_NUMBER:
-        *slot = known(function->symbols, LOCAL, word());
-        return number();
     case TEXT:
         return text_new(NULL, text());
-    case CALLBACK:
-        f = &program.functions[known(symbols, FUNCTION, word())];
-        return native_callback(f, text(), line);
+    case LOCAL_NUMBER:
+        in->slot = known(LOCAL, function, word());
+        return number();
     case FIELD:
-        return field(word(), slot);
+        return field(&in->slot);
     case HANDLER:
-        add_handler(function);
-        return 0;
+        return handler(function);
     case LOCAL:
-    case LABEL:
-        return known(function->symbols, kind, word());
+        return known(LOCAL, function, word());
+    case LABEL: /* from here */
+        return known(LABEL, function, word()) - (in - function->code);
+    case FUNCTION:
+    case CALLBACK:
+        f = (const struct function *)known(FUNCTION, NULL, word());
+        in->slot = f->arguments;
+        return kind == FUNCTION ? (value_t)f : native_callback(f, text());
     default:
-        return known(symbols, kind, word());
+        return known(kind, NULL, word());
     }
 }
 
@@ -290,39 +272,35 @@ static void resolve(struct function *f)
         first = (char *)opcodes[in->opcode].name;
         rest = (char *)in->operand;
         line = in->line;
-        in->operand = operand(opcodes[in->opcode].operand, &in->slot);
+        in->operand = operand(in);
         no_more();
     }
     if (!f->native)
         verify(f);
 }
 
-const struct function *assemble(const char *name)
+const struct function *assemble(void)
 {
-    program.file = name;
-    FILE *file = fopen(name, "r");
+    FILE *file = fopen(program, "r");
     if (file == NULL)
-        refuse(0, "cannot be read");
-    for (unsigned i = 0; i < ERRORS; i++) {
-        rest = (char[]){"message"};
-        declare_class(error_names[i]);
+        refuse("cannot be read");
+    for (const struct class *c = class_errors; c->name; c++) {
+        declare(CLASS, NULL, (intptr_t)c, c->name);
+        declare(FIELD, c, 0, "message");
     }
     char *buffer = NULL;
     size_t size = 0;
     for (line = 1; getline(&buffer, &size, file) >= 0; line++) {
         rest = buffer;
-        if (is_more()) {
-            first = word();
+        if (is_more())
             read_line();
-        }
     }
     free(buffer);
     fclose(file);
     if (function)
-        refuse(line, "%s has no end", function->name);
-    unsigned entry = known(symbols, FUNCTION, "main");
-    program.globals = grow(NULL, program.global_count, sizeof(value_t));
-    for (unsigned i = 0; i < program.function_count; i++)
-        resolve(&program.functions[i]);
-    return &program.functions[entry];
+        refuse("%s has no end", function->name);
+    for (struct symbol *s = symbols; s; s = s->next)
+        if (s->kind == FUNCTION)
+            resolve((struct function *)s->meaning);
+    return (const struct function *)known(FUNCTION, NULL, "main");
 }

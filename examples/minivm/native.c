@@ -1,12 +1,12 @@
 /*
  * native.c - calls of C by the signatures of vthread/call.h, and back.
  *
- * An integer is passed as any integer type, cut to its size, or an address;
- * bytes as their address, null as NULL.  A result is an integer, or bytes for
- * an s.  While a call lasts others take over.  A callback runs a function of
- * the machine above frames of C, which pin the thread: where it waits its OS
- * thread waits, and a spare one goes on.  What it throws is thrown again when
- * the native function has returned.
+ * An integer is passed as any integer type, by its low bytes, which come first,
+ * or as an address; bytes as their address, null as NULL.  A result is an
+ * integer, or bytes for an s.  While a call lasts others take over.  A callback
+ * runs a function of the machine above frames of C, which pin the thread: where
+ * it waits its OS thread waits, and a spare one goes on.  What it throws is
+ * thrown again when the native function has returned.
  */
 #include <dlfcn.h>
 
@@ -15,31 +15,22 @@
 
 #include "minivm.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-               "the low bytes of an integer come first");
-
+/* A function of C, or one of ours that C calls. */
 struct native {
     void (*fn)(void);
-    char result; /* its letter */
-    vthread_call_site_t site;
+    const struct function *called_back;
+    char result;              /* its letter */
+    vthread_call_site_t site; /* with its signature */
 };
 
-struct callback {
-    const struct function *function;
-    vthread_signature_t *signature;
-};
-
-/* ---- Values ------------------------------------------------------------- */
-
-static void to_native(struct vm_thread *t, value_t v, const ffi_type *type,
-                      void *place)
+static int64_t to_native(struct vm_thread *t, value_t v, const ffi_type *type)
 {
-    int64_t n = 0;
-    if (type->type != FFI_TYPE_POINTER || is_integer(v))
-        n = integer_in(t, v);
-    else if (v != 0)
-        n = (intptr_t)bytes_of(object_in(t, v, &class_bytes));
-    memcpy(place, &n, type->size);
+    bool is_address = type->type == FFI_TYPE_POINTER;
+    if (type->type == FFI_TYPE_VOID || (is_address && v == 0))
+        return 0;
+    if (is_address && !is_integer(v))
+        return (intptr_t)bytes_of(object_in(t, v, &class_bytes));
+    return integer_in(t, v);
 }
 
 static value_t from_native(const void *place, const ffi_type *type)
@@ -48,51 +39,43 @@ static value_t from_native(const void *place, const ffi_type *type)
     if (type->type == FFI_TYPE_VOID)
         return 0;
     memcpy(&n, place, type->size);
-    if (type->type == FFI_TYPE_SINT8)
-        n = (int8_t)n;
-    else if (type->type == FFI_TYPE_SINT16)
-        n = (int16_t)n;
-    else if (type->type == FFI_TYPE_SINT32)
-        n = (int32_t)n;
+    unsigned unused = 64 - 8 * (unsigned)type->size;
+    if (type->type == FFI_TYPE_SINT8 || type->type == FFI_TYPE_SINT16
+        || type->type == FFI_TYPE_SINT32)
+        n = (int64_t)((uint64_t)n << unused) >> unused;
     return from_integer(n);
 }
 
-/* ---- Declaring ---------------------------------------------------------- */
-
-static vthread_signature_t *parse(const char *text, const char *name,
-                                  unsigned line)
+static vthread_signature_t *parse(const char *text, const char *name)
 {
     vthread_signature_t *signature;
     vthread_signature_error_t error;
     if (vthread_signature_parse(&signature, text, &error) != 0)
-        refuse(line, "%s: signature %s: %s, at %zu", name, text,
-               error.message, error.position);
+        refuse("%s: signature %s: %s, at %zu", name, text, error.message,
+               error.position);
     if (strpbrk(text, "fdD{"))
-        refuse(line, "%s: there are values for integers and addresses only",
-               name);
+        refuse("%s: there are values for integers and addresses only", name);
     return signature;
 }
 
 void native_declare(struct function *f, const char *signature,
-                    const char *policy, unsigned line)
+                    const char *policy)
 {
     static const char *const policies[] = {"auto", "critical", "blocking",
                                            "detached"};
-    struct native *n = GC_MALLOC(sizeof *n);
-    n->site.prepared = parse(signature, f->name, line);
+    struct native *n = grow(NULL, 0, sizeof *n);
+    n->site.prepared = parse(signature, f->name);
     n->result = signature[0];
     *(void **)&n->fn = dlsym(RTLD_DEFAULT, f->name);
     if (n->fn == NULL)
-        refuse(line, "%s: there is no function of that name", f->name);
+        refuse("%s: there is no function of that name", f->name);
     while (strcmp(policies[n->site.policy], policy) != 0)
         if (++n->site.policy > VTHREAD_CALL_DETACHED)
-            refuse(line, "%s: policies are auto, critical, blocking, detached",
+            refuse("%s: policies are auto, critical, blocking, detached",
                    f->name);
     f->arguments = vthread_signature_count(n->site.prepared);
     f->native = n;
 }
-
-/* ---- Calls -------------------------------------------------------------- */
 
 value_t native_call(struct vm_thread *t, const struct function *f,
                     const value_t *arguments)
@@ -103,16 +86,16 @@ value_t native_call(struct vm_thread *t, const struct function *f,
     void *args[VTHREAD_SIGNATURE_MAX];
     for (unsigned i = 0; i < f->arguments; i++) {
         args[i] = &places[i];
-        to_native(t, arguments[i], vthread_signature_argument(signature, i),
-                  args[i]);
+        places[i] = to_native(t, arguments[i],
+                              vthread_signature_argument(signature, i));
     }
     int err = vthread_call(&n->site, n->fn, &returned, args, &t->error);
-    struct object *thrown = t->thrown_back;
-    t->thrown_back = NULL;
-    if (thrown)
-        throw(t, thrown);
+    bool throws = t->throws_back;
+    t->throws_back = false;
+    if (throws)
+        throw(t, t->thrown);
     if (err != 0)
-        raise_error(t, err == ECANCELED ? INTERRUPTED : NATIVE_ERROR, "%s: %s",
+        raise_error(t, err == ECANCELED ? Interrupted : NativeError, "%s: %s",
                     f->name, strerror(err));
     const char *text = (const char *)(uintptr_t)returned;
     if (n->result == 's')
@@ -120,46 +103,43 @@ value_t native_call(struct vm_thread *t, const struct function *f,
     return from_native(&returned, vthread_signature_result(signature));
 }
 
-/* Above frames of C: what is thrown is kept until they have returned. */
+/* Above frames of C: what is thrown waits until they have returned. */
 static void called_back(void *user, void *result, void *const args[])
 {
-    const struct callback *c = user;
-    const ffi_type *type = vthread_signature_result(c->signature);
+    const struct native *n = user;
+    const vthread_signature_t *signature = n->site.prepared;
+    const ffi_type *type = vthread_signature_result(signature);
     struct vm_thread *t = vthread_user();
     value_t values[VTHREAD_SIGNATURE_MAX];
-    if (type->type != FFI_TYPE_VOID)
-        memset(result, 0, type->size);
-    if (t == NULL)
-        fprintf(stderr, "minivm: %s is called back on a thread that is none "
-                        "of the machine's\n", c->function->name);
-    if (t == NULL || t->thrown_back)
-        return;
-    for (unsigned i = 0; i < c->function->arguments; i++)
-        values[i] = from_native(args[i],
-                                vthread_signature_argument(c->signature, i));
+    int64_t returned = 0;
     jmp_buf place;
+    if (t == NULL)
+        refuse("%s is called back on a thread that is none of the machine's",
+               n->called_back->name);
     struct frame bottom = {.caller = t->top, .place = &place};
+    for (unsigned i = 0; i < n->called_back->arguments; i++)
+        values[i] =
+            from_native(args[i], vthread_signature_argument(signature, i));
     t->top = &bottom;
-    if (_setjmp(place) != 0)
-        t->thrown_back = t->thrown;
-    else if (type->type == FFI_TYPE_VOID)
-        invoke(t, c->function, values);
+    if (t->throws_back || _setjmp(place) != 0)
+        t->throws_back = true;
     else
-        to_native(t, invoke(t, c->function, values), type, result);
+        returned = to_native(t, invoke(t, n->called_back, values), type);
     t->top = bottom.caller;
+    if (type->type != FFI_TYPE_VOID)
+        memcpy(result, &returned, type->size);
 }
 
-value_t native_callback(const struct function *f, const char *signature,
-                        unsigned line)
+value_t native_callback(const struct function *f, const char *signature)
 {
-    struct callback *c = GC_MALLOC_UNCOLLECTABLE(sizeof *c);
+    struct native *n = GC_MALLOC_UNCOLLECTABLE(sizeof *n);
     vthread_closure_t *closure; /* it is there for ever */
-    void (*code)(void);
-    *c = (struct callback){f, parse(signature, f->name, line)};
-    if (f->arguments != vthread_signature_count(c->signature))
-        refuse(line, "%s: the function has another number of arguments",
-               f->name);
-    if (vthread_closure_create(&closure, &code, c->signature, called_back, c))
-        refuse(line, "%s: a callback cannot have this signature", f->name);
-    return from_integer((intptr_t)code);
+    n->called_back = f;
+    n->site.prepared = parse(signature, f->name);
+    if (f->arguments != vthread_signature_count(n->site.prepared))
+        refuse("%s: the function has another number of arguments", f->name);
+    if (vthread_closure_create(&closure, &n->fn, n->site.prepared, called_back,
+                               n))
+        refuse("%s: a callback cannot have this signature", f->name);
+    return from_integer((intptr_t)n->fn);
 }

@@ -7,49 +7,52 @@
 
 #define UNKNOWN UINT32_MAX
 
-static unsigned *depths; /* before each instruction of the function */
-static unsigned *todo, todo_count; /* those that are still to be followed */
+/* Of each instruction of the function; and which are still to be followed. */
+static unsigned *depths, *todo, todo_count;
 
-static void reach(struct function *f, unsigned from, unsigned to,
-                  unsigned depth)
+/* From the instruction in `line`. */
+static void reach(struct function *f, unsigned to, unsigned depth)
 {
     if (to >= f->count)
-        refuse(f->code[from].line, "runs past the end of %s", f->name);
+        refuse("runs past the end of %s", f->name);
     if (depth > f->depth)
         f->depth = depth;
     if (depths[to] == UNKNOWN) {
         depths[to] = depth;
         todo[todo_count++] = to;
-    } else if (depths[to] != depth)
-        refuse(f->code[to].line,
-               "%u operand(s), but %u when coming from line %u", depths[to],
-               depth, f->code[from].line);
+    } else if (depths[to] != depth) {
+        unsigned from = line;
+        line = f->code[to].line;
+        refuse("%u operand(s), but %u when coming from line %u", depths[to],
+               depth, from);
+    }
 }
 
 static void follow(struct function *f, unsigned at)
 {
     const struct instruction *in = &f->code[at];
     const struct opcode *o = &opcodes[in->opcode];
-    unsigned pops = pops_of(in), depth = depths[at];
-    if (depth < pops)
-        refuse(in->line, "%s needs %u operand(s), there are %u", o->name, pops,
-               depth);
-    depth += o->pushes - pops;
+    line = in->line;
+    unsigned pops = o->pops == VARIES ? in->slot : (unsigned)o->pops;
+    if (depths[at] < pops)
+        refuse("%s needs %u operand(s), there are %u", o->name, pops,
+               depths[at]);
+    unsigned depth = depths[at] - pops + o->pushes;
     if (o->operand == LABEL)
-        reach(f, at, in->operand, depth);
+        reach(f, at + in->operand, depth);
     if (in->opcode != OP_jump && in->opcode != OP_return
         && in->opcode != OP_throw)
-        reach(f, at, at + 1, depth);
+        reach(f, at + 1, depth);
 }
 
 void verify(struct function *f)
 {
-    depths = GC_MALLOC_ATOMIC(f->count * sizeof *depths);
-    todo = GC_MALLOC_ATOMIC(f->count * sizeof *todo);
+    depths = grow(NULL, f->count, sizeof *depths);
+    todo = grow(NULL, f->count, sizeof *todo);
     memset(depths, 0xff, f->count * sizeof *depths);
-    reach(f, 0, 0, 0);
+    reach(f, 0, 0);
     for (unsigned i = 0; i < f->handler_count; i++)
-        reach(f, 0, f->handlers[i].target, 1);
+        reach(f, f->handlers[i].target, 1);
     while (todo_count > 0)
         follow(f, todo[--todo_count]);
 }
