@@ -61,7 +61,7 @@ static void *reserve(size_t size_bytes)
         return NULL;
     void *start = mmap(NULL, size_bytes, PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (start == MAP_FAILED) /* Valgrind has little room */
+    if (start == MAP_FAILED) /* few addresses: under Valgrind, qemu-user */
         return NULL;
     table = start;
     table_bytes = size_bytes;

@@ -35,6 +35,7 @@ left_out() { # NOUN of tests/NOUN_test; prints why, or fails
     case $system:$1 in
     *:simulate_*) echo "its machine is simulated, and the same everywhere" ;;
     *-musl:stack_sample) echo "musl-gcc has no unwinder, so none is taken" ;;
+    *-musl:walk) echo "musl-gcc has no unwinder, so nothing is walked" ;;
     *-musl:*) return 1 ;;
     # qemu-user 7.2, for the rest.
     *:call_interrupt)
@@ -65,6 +66,8 @@ cases_of() { # NOUN
     *-musl:pin_episode) echo "none,costs: musl-gcc has no unwinder" ;;
     *-gnu:hog)
         echo "hogs: in /proc are the system calls that qemu-user makes" ;;
+    *-gnu:memory)
+        echo "memory: qemu-user heeds no advice, nor tells of any in smaps" ;;
     *-gnu:pin_episode)
         echo "planted,none: without process_vm_readv, which qemu-user lacks," \
             "what is waited for has no name" ;;
@@ -74,7 +77,8 @@ cases_of() { # NOUN
     *-gnu:posix_call) echo "posix_call: qemu-user has no preadv2" ;;
     *-gnu:trace_record)
         echo "events,rings,on and off,when something happens: qemu-user has" \
-            "an OS thread besides, and here few addresses" ;;
+            "an OS thread besides, and here few addresses, and its own system" \
+            "calls in /proc" ;;
     riscv64-*:misuse)
         echo "pointers: unwinders find no way out of a handler, for" \
             "qemu-riscv64 has no page of the kernel's that tells them" ;;

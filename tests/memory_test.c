@@ -179,7 +179,6 @@ int main(void)
     Suite *suite = suite_create("memory");
     TCase *cases = new_case(suite, "memory");
     tcase_add_test(cases, reserved_space_is_aligned_and_inaccessible);
-    tcase_add_test(cases, core_files_have_what_is_committed_and_no_more);
     tcase_add_test(cases, space_that_does_not_exist_is_not_reserved);
     tcase_add_test(cases, committed_pages_read_zero_and_can_be_discarded);
     tcase_add_test(cases, dense_pages_read_zero_and_can_be_written);
@@ -188,5 +187,7 @@ int main(void)
     tcase_add_test(cases, blocks_are_aligned_as_asked);
     tcase_add_test(cases, every_kind_of_request_can_be_made_to_fail);
     tcase_add_test(cases, the_nth_request_fails_and_all_after_it);
+    cases = new_case(suite, "core files");
+    tcase_add_test(cases, core_files_have_what_is_committed_and_no_more);
     return run_suite(suite);
 }

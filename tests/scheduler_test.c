@@ -239,15 +239,16 @@ static void use_a_scheduler(void)
 static bool guards_cost_mappings(void)
 {
     enum { SPENT = 5000 };
-    char *start = committed(3 * memory_page_bytes());
+    char *start = committed(4 * memory_page_bytes());
     for (unsigned i = 0; i < SPENT; i++)
         ck_assert_int_eq(memory_guard(start, memory_page_bytes()), 0);
+    /* Between pages that can be used: what lies behind them cannot. */
     unsigned before = lines_of("/proc/self/maps");
     ck_assert_int_eq(memory_guard(start + 2 * memory_page_bytes(),
                                   memory_page_bytes()),
                      0);
     bool cost = lines_of("/proc/self/maps") > before;
-    memory_release(start, 3 * memory_page_bytes());
+    memory_release(start, 4 * memory_page_bytes());
     return cost;
 }
 
