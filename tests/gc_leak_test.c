@@ -9,6 +9,8 @@
 
 #include <vthread.h>
 
+#include "platform/memory.h"
+
 #define MANY 1000
 
 static uint64_t number_of_leaks(void)
@@ -441,6 +443,43 @@ START_TEST(a_leak_that_was_looked_at_can_still_be_woken)
 }
 END_TEST
 
+static unsigned long mapped_pages(void)
+{
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+    return pages;
+}
+
+/* Each of its requests fails in turn, and all after it.  Not in guard mode,
+ * which ends the process if it cannot show a stack again. */
+START_TEST(without_memory_it_is_an_error_and_nothing_is_lost)
+{
+    unsigned long n = 0;
+    int err = ENOMEM;
+    const char *mode = getenv("VTHREAD_FREEZE");
+    if (mode && strcmp(mode, "guard") == 0)
+        return;
+    enable();
+    plant_receiver();
+    until_all_wait(1);
+    expect_leaks(1);
+    unsigned long pages = mapped_pages();
+    while (err != 0) {
+        size_t count = 42;
+        memory_fail_after(++n);
+        err = vthread_gc_leaks(NULL, 0, &count);
+        memory_fail_after(0);
+        ck_assert(err == 0 || (err == ENOMEM && count == 42));
+        ck_assert_uint_lt(mapped_pages(), pages + ((size_t)1 << 26) / 4096);
+    }
+    ck_assert_uint_gt(n, 4); /* address space twice, memory for both, ... */
+    expect_leaks(1);
+}
+END_TEST
+
 START_TEST(it_needs_the_collector)
 {
     size_t count;
@@ -469,6 +508,7 @@ int main(void)
     tcase_add_test(told, all_leaks_in_circles_are_found_and_no_others);
     tcase_add_test(told, a_leak_tells_its_stack_and_who_created_it);
     tcase_add_test(told, a_leak_that_was_looked_at_can_still_be_woken);
+    tcase_add_test(told, without_memory_it_is_an_error_and_nothing_is_lost);
     tcase_add_test(told, it_needs_the_collector);
     return run_suite(suite);
 }

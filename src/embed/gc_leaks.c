@@ -39,10 +39,12 @@ static int learn_kinds(void)
     if (plain_kind >= 0)
         return 0;
     void *block = GC_malloc_atomic_uncollectable(16);
+    if (!block)
+        return ENOMEM;
     plain_uncollectable_kind = kind_of(block);
     GC_free(block);
     plain_kind = kind_of(GC_malloc_atomic(16));
-    return plain_kind >= 0 && block ? 0 : ENOMEM;
+    return plain_kind >= 0 ? 0 : ENOMEM;
 }
 
 static void *base_of(void *address)

@@ -342,8 +342,10 @@ static void keep_found(struct leak_trace *t)
 int leak_trace_open(struct leak_trace *t, const struct leak_heap *heap)
 {
     *t = (struct leak_trace){.heap = heap};
-    if (scratch_open(&t->memory) != 0 || scratch_open(&t->work) != 0)
+    if (scratch_open(&t->memory) != 0 || scratch_open(&t->work) != 0) {
+        leak_trace_close(t);
         return ENOMEM;
+    }
     t->seen.memory = t->waiters.memory = &t->memory;
     return 0;
 }
