@@ -4,6 +4,7 @@
  *
  *     tests/dump_target              until standard input ends
  *     tests/dump_target crowd N      N parked threads, of a few kinds
+ *     tests/dump_target exec N       the same, and then it is sleep(1)
  *     tests/dump_target riser        two: one parks at once, the other after a
  *                                    second of sleep
  *     tests/dump_target hogs         one that kept its carrier, while another
@@ -414,12 +415,26 @@ static void wait_for_the_end(void)
 
 /* ---- Many --------------------------------------------------------------- */
 
-static void crowd(int count)
+static void begin_crowd(int count)
 {
     for (int i = 0; i < count; i++)
         start(i % 4 == 3 ? sleeps : parks, i % 2 ? &held : NULL, NULL, 0);
     wait_until_on_their_way(count);
+}
+
+static void crowd(int count)
+{
+    begin_crowd(count);
     wait_for_the_end();
+}
+
+static void crowd_and_exec(int count)
+{
+    char byte;
+    begin_crowd(count);
+    if (read(STDIN_FILENO, &byte, 1) > 0)
+        execlp("sleep", "sleep", "100", (char *)NULL);
+    _exit(1);
 }
 
 /* ---- Leaks -------------------------------------------------------------- */
@@ -546,6 +561,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (argc > 2 && strcmp(argv[1], "crowd") == 0)
         crowd(atoi(argv[2]));
+    if (argc > 2 && strcmp(argv[1], "exec") == 0)
+        crowd_and_exec(atoi(argv[2]));
     if (argc > 1 && strcmp(argv[1], "riser") == 0)
         riser();
     if (argc > 1 && strcmp(argv[1], "hogs") == 0)

@@ -504,6 +504,50 @@ target_dies()
     servers=()
 }
 
+# It begins another program at any moment: of that nothing is told, and nobody
+# waits for ever.
+target_execs()
+{
+    local i status
+    for i in 0 0.005 0.01 0.015 0.02 0.03; do
+        start exec 50000
+        (sleep "$i"; echo >"$work/hold") &
+        status=0
+        timeout -s KILL 20 "$tool" dump "$target" >"$work/out" \
+            2>"$work/err" || status=$?
+        case $status in
+        0) has_line '^Process .* 50001 threads' || return ;;
+        3 | 4) [ -s "$work/err" ] || return 1 ;;
+        *) echo "status $status"; cat "$work/err"; return 1 ;;
+        esac
+        kill -KILL "$holder" "$target"
+        wait "$target" 2>/dev/null
+    done
+    servers=()
+}
+
+# One after the other has it; who comes at the wrong moment is told.
+ten_at_once()
+{
+    local i status found=0 tools=()
+    start crowd 1000
+    for ((i = 0; i < 10; i++)); do
+        timeout -s KILL 60 "$tool" dump "$target" >"$work/out.$i" \
+            2>"$work/err.$i" &
+        tools+=($!)
+    done
+    for ((i = 0; i < 10; i++)); do
+        wait "${tools[i]}"
+        status=$?
+        case $status in
+        0) grep -q ' 1001 threads' "$work/out.$i" || return ; found=1 ;;
+        3) grep -q 'held by another' "$work/err.$i" || return ;;
+        *) echo "status $status"; cat "$work/err.$i"; return 1 ;;
+        esac
+    done
+    is_well && stop && same 1 "$found"
+}
+
 # The tool is killed at any moment.
 tool_is_killed()
 {
@@ -575,5 +619,7 @@ stop
 look_for_leaks
 look_for_hogs
 claim "the target dies half-way" target_dies
+claim "the target begins another program" target_execs
+claim "ten tools at once" ten_at_once
 churn
 end_claims

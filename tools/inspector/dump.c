@@ -76,8 +76,8 @@ static int parse(int argc, char **argv, struct dump_options *options,
     }
     if (*is_done)
         return STATUS_FINE;
-    if (argc - optind != 1)
-        return complain_usage("dump", argc == optind
+    if (argc - optind != 1 || !*argv[optind])
+        return complain_usage("dump", argc - optind < 2
                                           ? "which process, or core file?"
                                           : "one process or file at a time");
     options->target = argv[optind];

@@ -61,6 +61,15 @@ struct image *image_of_process(pid_t pid)
     return image;
 }
 
+/* Of memory that is gone nothing is read; of the first byte, which nobody may
+ * have, an error. */
+bool image_is_there(const struct image *image)
+{
+    char byte;
+    return image->is_core || image->file < 0
+           || pread(image->file, &byte, 1, 0) != 0;
+}
+
 void image_close(struct image *image)
 {
     if (!image)

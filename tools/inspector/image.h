@@ -23,6 +23,10 @@ struct image *image_of_core(const char *path, const char **why);
 
 void image_close(struct image *image);
 
+/* Whether a process still has the memory that it had when this was opened: it
+ * has not ended, nor begun to run another program (exec). */
+bool image_is_there(const struct image *image);
+
 /* False: not all of it is there. */
 bool image_read(const struct image *image, uint64_t address, void *buffer,
                 size_t size_bytes);

@@ -117,8 +117,10 @@ static int take_slice(struct slices *slices, bool *is_last)
     struct natives *natives = NULL;
     read_carriers(slices, &then);
     snapshot_read_locks(snapshot);
+    /* One at least: to stop it may have taken all the time. */
     while (count < SLICE_BATCHES && slices->next < end
-           && stop_age_ns(&snapshot->stop) < SNAPSHOT_SLICE_NS)
+           && (count == 0
+               || stop_age_ns(&snapshot->stop) < SNAPSHOT_SLICE_NS))
         slices->next =
             batch_read(slices->batches[count++], slices->next, end);
     *is_last = slices->next >= end;

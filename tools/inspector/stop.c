@@ -7,6 +7,11 @@
  * for each thread and stop, and then has to serve each signal that the
  * process gets, as long as we unwind.
  *
+ * A thread that begins another program (exec) waits, in the kernel, until the
+ * other threads of the process have ended and their tracer has asked for that;
+ * and who wants to seize one of them meanwhile waits for the exec.  So while we
+ * seize, a timer has us ask for those that have ended.
+ *
  * Not PTRACE_ATTACH, which stops by a signal that others see; and never
  * PTRACE_O_EXITKILL.
  */
@@ -16,11 +21,13 @@
 #include <elf.h>
 #include <errno.h>
 #include <gelf.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/procfs.h>
 #include <sys/ptrace.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -31,6 +38,7 @@
 
 /* Who has not stopped by then waits for a disk, or for a processor. */
 #define WAIT_NS UINT64_C(20000000)
+#define REAP_US 10000
 
 uint64_t stop_now_ns(void)
 {
@@ -108,13 +116,59 @@ static int complain_seize(pid_t pid, int error)
     return STATUS_TARGET;
 }
 
+/* Not NULL: in the midst of a seizure, where its list stays as it is. */
+static struct stop *volatile seizing;
+
+/* Looks first: to ask for the end of one that has stopped takes its stop. */
+static void reap(pid_t number)
+{
+    const int how = WEXITED | WNOHANG | __WALL;
+    siginfo_t info = {.si_pid = 0};
+    if (waitid(P_PID, (id_t)number, &info, how | WNOWAIT) == 0
+        && info.si_pid != 0
+        && (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED
+            || info.si_code == CLD_DUMPED))
+        waitid(P_PID, (id_t)number, &info, how);
+}
+
+/* All that have ended, of those that we hold. */
+static void reap_all(int signal_number)
+{
+    int saved_errno = errno;
+    const struct stop *stop = seizing;
+    (void)signal_number;
+    for (size_t i = 0; stop && i < stop->count; i++)
+        if (stop->threads[i].is_held)
+            reap(stop->threads[i].number);
+    errno = saved_errno;
+}
+
+static bool try_seize(struct stop *stop, pid_t number)
+{
+    seizing = stop;
+    bool is_good = ptrace(PTRACE_SEIZE, number, 0, 0) == 0;
+    seizing = NULL;
+    return is_good;
+}
+
+static void set_reaper(bool is_on)
+{
+    const struct sigaction action = {.sa_handler = reap_all,
+                                     .sa_flags = SA_RESTART};
+    const struct itimerval timer = {{0, is_on ? REAP_US : 0},
+                                    {0, is_on ? REAP_US : 0}};
+    if (is_on)
+        sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
 /* Asks the thread to stop, if it is a new one. */
 static int seize(struct stop *stop, pid_t number, bool *is_new)
 {
     struct os_thread *thread = find(stop, number);
     if (thread && thread->is_held)
         return STATUS_FINE;
-    if (ptrace(PTRACE_SEIZE, number, 0, 0) != 0) {
+    if (!try_seize(stop, number)) {
         if (errno == ESRCH || is_zombie(stop->pid, number))
             return STATUS_FINE;
         return complain_seize(stop->pid, errno);
@@ -187,12 +241,12 @@ static void wait_for_all(struct stop *stop)
             usleep(10);
 }
 
+/* One that is being killed stays ours, until we have asked for its end. */
 static void let_go(struct os_thread *thread)
 {
-    if (thread->is_held && thread->is_stopped) {
-        ptrace(PTRACE_DETACH, thread->number, 0, (long)thread->signal);
+    if (thread->is_held && thread->is_stopped
+        && ptrace(PTRACE_DETACH, thread->number, 0, (long)thread->signal) == 0)
         thread->is_held = false;
-    }
     thread->is_stopped = thread->has_registers = false;
 }
 
@@ -222,17 +276,21 @@ int stop_begin(struct stop *stop)
     stop->begun_ns = stop_now_ns();
     stop->stops++;
     forget(stop);
+    set_reaper(true);
     /* Those that run may start others while we look. */
     while (are_new && (status = seize_all(stop, &are_new)) == STATUS_FINE)
         wait_for_all(stop);
+    set_reaper(false);
     bool is_any = false;
     for (size_t i = 0; i < stop->count; i++) {
         if (stop->threads[i].is_stopped)
             fetch_registers(&stop->threads[i]);
         is_any = is_any || stop->threads[i].is_held;
     }
-    if (status == STATUS_FINE && !is_any) {
-        complain("process %d has ended meanwhile", (int)stop->pid);
+    if (status == STATUS_FINE && (!is_any || !image_is_there(stop->image))) {
+        complain(is_any ? "process %d runs another program now (exec)"
+                        : "process %d has ended meanwhile",
+                 (int)stop->pid);
         status = STATUS_DIED;
     }
     if (status != STATUS_FINE)
