@@ -10,7 +10,8 @@ set -u
 export LC_ALL=C
 
 top=$(realpath "${srcdir:-$(dirname "$0")/..}")
-library=$(realpath -e .libs/libvthread-pin.so 2>/dev/null) || exit 77
+library=$(realpath -e .libs/libvthread-pin.so 2>/dev/null) ||
+    { echo "# there is no libvthread-pin here"; exit 77; }
 [ -z "${SANITIZE_CFLAGS:-}" ] || { echo "# no preloading here"; exit 77; }
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"

@@ -10,7 +10,7 @@ export LC_ALL=C
 
 top=$(realpath "${srcdir:-$(dirname "$0")/..}")
 pinned=$(realpath -e "${top_builddir:-.}/examples/pinned" 2>/dev/null) ||
-    exit 77
+    { echo "# examples/pinned was not built"; exit 77; }
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"
 

@@ -70,6 +70,15 @@ tells_the_truth()
         shows '^per second: [1-9][0-9]* switches, .* [1-9][0-9]* calls'
 }
 
+# As script(1) has it, whose terminal it is; it ends with a line and status 2.
+no_terminal() # WORDS OF THE SHELL
+{
+    command -v script >/dev/null || return 0
+    timeout 60 script -qec "$1 '$tool' top $target" /dev/null \
+        >"$work/out" </dev/null
+    same 2 $? && shows "wants a terminal.* TERM"
+}
+
 # A program that sees a part of our files only.
 looks_into_a_jail()
 {
@@ -169,11 +178,14 @@ claim "by name" same caller \
 if unshare -r chroot / true 2>/dev/null; then
     claim "a process in a chroot is looked into" looks_into_a_jail
 fi
-claim "without a terminal there is no screen" ends 2 $target
-claim "which it says" said "wants a terminal"
 if "$tool" top $target 2>&1 </dev/null | grep -q "without ncurses"; then
+    claim "without ncurses there is no screen" ends 5 $target
     end_claims
 fi
+claim "without a terminal there is no screen" ends 2 $target
+claim "which it says" said "wants a terminal"
+claim "on one of a kind that nobody has told" no_terminal "unset TERM;"
+claim "or that is not known, there is none either" no_terminal "TERM=nonsense"
 claim "on a terminal q ends it" screen 0 q
 claim "which is restored" is_restored
 claim "carriers were shown" drew "SCHEDULER"

@@ -115,7 +115,7 @@ for kind in httpd redis postgres; do
     found=1
     test_server $kind
 done
-[ $found = 1 ] || exit 77
+[ $found = 1 ] || { echo "# none of the servers is here"; exit 77; }
 claim "no server: usage, 2" usage_is_told
 claim "an unknown one: 2" usage_is_told nonsense true
 claim "no program: 2" usage_is_told redis

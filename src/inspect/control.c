@@ -261,6 +261,13 @@ static control_serve_fn *command_named(const char *name)
     return NULL;
 }
 
+static const char *words_of(int err)
+{
+    return err == EBUSY ? "it does that already, for another client or of its "
+                          "own accord"
+                        : strerror(err);
+}
+
 static void answer(struct control_client *client)
 {
     char line[CONTROL_LINE_BYTES];
@@ -277,7 +284,7 @@ static void answer(struct control_client *client)
     if (!serve)
         refuse(fd, "there is no such command in libvthread " PACKAGE_VERSION);
     else if (err != 0 && !client->is_answered)
-        refuse(fd, strerror(err));
+        refuse(fd, words_of(err));
 }
 
 static void serve_client(void *arg)

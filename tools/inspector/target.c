@@ -78,9 +78,15 @@ static int find_process(struct target *target)
 
 static int complain_permission(pid_t pid)
 {
-    complain("no permission to look into process %d: it belongs to another "
-             "user,\n  or kernel.yama.ptrace_scope forbids it; try as root",
-             (int)pid);
+    if (geteuid() == 0)
+        complain("no permission to look into process %d, though we are root: "
+                 "it takes CAP_SYS_PTRACE",
+                 (int)pid);
+    else
+        complain("no permission to look into process %d: it belongs to "
+                 "another user,\n  or kernel.yama.ptrace_scope forbids it; try "
+                 "as root",
+                 (int)pid);
     return STATUS_TARGET;
 }
 

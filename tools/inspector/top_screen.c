@@ -410,13 +410,31 @@ static bool wait_for_keys(struct screen *screen)
 
 /* ---- The screen --------------------------------------------------------- */
 
-static bool open_screen(void)
+static int complain_terminal(const char *why, const char *what)
 {
+    complain("'vthread top' wants a terminal%s%s; 'vthread top --once' does "
+             "not",
+             why, what);
+    return STATUS_USAGE;
+}
+
+static int open_terminal(void)
+{
+    const char *type = getenv("TERM");
     setlocale(LC_ALL, "");
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-        return false;
+        return complain_terminal("", "");
+    if (!type || !*type)
+        return complain_terminal(", and TERM does not say of what kind", "");
     if (!newterm(NULL, stdout, stdin))
-        return false;
+        return complain_terminal(" of a kind that is known here, which is "
+                                 "not TERM=",
+                                 type);
+    return STATUS_FINE;
+}
+
+static void set_up_screen(void)
+{
     cbreak();
     noecho();
     keypad(stdscr, TRUE);
@@ -431,7 +449,6 @@ static bool open_screen(void)
         init_pair(BUSY, COLOR_YELLOW, -1);
         init_pair(BAD, COLOR_RED, -1);
     }
-    return true;
 }
 
 static void catch_signals(void)
@@ -445,12 +462,10 @@ static void catch_signals(void)
 int top_screen(struct top *top)
 {
     struct screen screen = {.top = top};
-    int status = STATUS_FINE;
-    if (!open_screen()) {
-        complain("'vthread top' wants a terminal; 'vthread top --once' does "
-                 "not");
-        return STATUS_USAGE;
-    }
+    int status = open_terminal();
+    if (status != STATUS_FINE)
+        return status;
+    set_up_screen();
     catch_signals();
     complain_later(true);
     do {
