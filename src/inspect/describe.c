@@ -10,6 +10,7 @@
 #include "platform/futex.h"
 #include "platform/memory.h"
 #include "platform/panic.h"
+#include "platform/sanitizer.h"
 #include "thread.h"
 
 /* ---- Names -------------------------------------------------------------- */
@@ -96,6 +97,26 @@ int vthread_getname(vthread_t thread, char *buffer, size_t size_bytes)
         memcpy(buffer, name, length + 1);
     os_lock_release(&names);
     return err;
+}
+
+/* Not by an atomic read: the allocator clears the field with its neighbours.
+ * It has been NULL by then, since the lock was held for that. */
+NO_SANITIZE_THREAD static const struct thread_extra *
+extra_from_outside(const struct thread *t)
+{
+    return *(struct thread_extra *const volatile *)&t->extra;
+}
+
+void describe_name_of(vthread_t thread, char *buffer, size_t size_bytes)
+{
+    uint64_t word;
+    memset(buffer, 0, size_bytes);
+    os_lock_acquire(&names);
+    const struct thread *t = thread_of_handle(thread, &word);
+    const struct thread_extra *extra = t ? extra_from_outside(t) : NULL;
+    if (extra)
+        strncpy(buffer, extra->name, size_bytes - 1);
+    os_lock_release(&names);
 }
 
 bool describe_try_name(const struct thread *t, char *buffer,

@@ -16,6 +16,10 @@ const char *describe_state(const struct thread *t, uint64_t word);
 /* "is parked": what a thread does that waits for that. */
 const char *describe_waits_for(enum waits_for what);
 
+/* Copies the name, "" if there is none or the thread has ended.  For who knows
+ * of the thread only because it runs somewhere. */
+void describe_name_of(vthread_t thread, char *buffer, size_t size_bytes);
+
 /* Copies it, "" if there is none.  False: not now, somebody is at the names;
  * safe in a signal handler, and never waits. */
 bool describe_try_name(const struct thread *t, char *buffer,

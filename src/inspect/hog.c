@@ -39,6 +39,7 @@
 #include <vthread.h>
 
 #include "entry.h"
+#include "inspect/describe.h"
 #include "inspect/hog_table.h"
 #include "inspect/place.h"
 #include "inspect/trace.h"
@@ -91,8 +92,7 @@ static void describe(const struct suspect *suspect, char *buffer,
                      size_t size_bytes)
 {
     char name[sizeof((struct thread_extra *)0)->name], fn[128];
-    if (vthread_getname(suspect->handle, name, sizeof name) != 0)
-        name[0] = '\0';
+    describe_name_of(suspect->handle, name, sizeof name);
     entry_describe(suspect->fn, fn, sizeof fn);
     format_text(buffer, size_bytes, "thread %llu%s%s%s, started with %s,",
                 (unsigned long long)suspect->handle, *name ? " '" : "", name,
@@ -222,8 +222,7 @@ static void keep(const struct suspect *suspect, const struct pool_stuck *stuck,
          record.frames++)
         record.frame[record.frames] =
             (uintptr_t)sample->frames[record.frames] - (record.frames > 0);
-    if (vthread_getname(suspect->handle, record.name, sizeof record.name) != 0)
-        record.name[0] = '\0';
+    describe_name_of(suspect->handle, record.name, sizeof record.name);
     hog_table_put(&record);
 }
 
