@@ -170,7 +170,7 @@ static int call_foreign(lua_State *L)
 
 static void parse(lua_State *L, struct foreign *foreign, const char *text)
 {
-    vthread_signature_error_t error;
+    vthread_signature_error_t error = {0, "out of memory"};
 
     if (vthread_signature_parse(&foreign->site.prepared, text, &error) != 0)
         luaL_error(L, "bad signature '%s': %s, at \"%s\"", text, error.message,
@@ -193,7 +193,7 @@ static void parse(lua_State *L, struct foreign *foreign, const char *text)
 
 static void *load(lua_State *L, const char *path)
 {
-    char why[256];
+    char why[256] = "";
     void *library = NULL;
     lua_State *at = vm_leave(vm_of(L));
     int err = vthread_dlopen(path, RTLD_NOW, &library, why, sizeof why);
@@ -232,8 +232,6 @@ static int make_foreign(lua_State *L)
  * the second upvalue. */
 static int call_named(lua_State *L)
 {
-    int count = lua_gettop(L);
-
     luaL_checkany(L, 3);
     lua_pushfstring(L, "%s %s %s", luaL_optstring(L, 1, ""),
                     luaL_checkstring(L, 2), luaL_checkstring(L, 3));
@@ -252,7 +250,6 @@ static int call_named(lua_State *L)
     lua_pop(L, 1);
     for (int i = 1; i <= 3; i++)
         lua_remove(L, 1);
-    (void)count;
     return call_foreign(L);
 }
 

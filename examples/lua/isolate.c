@@ -51,7 +51,8 @@ static char *copy_message(lua_State *L)
     return strdup(message == NULL ? "an error without a message" : message);
 }
 
-/* Runs the parcel in a new state; returns the status. */
+/* Runs the parcel in a new state; returns the status.  Without memory there is
+ * no report. */
 static int run_state(struct isolate *isolate, char **report)
 {
     lua_State *L = memory_new_state();
@@ -68,7 +69,9 @@ static int run_state(struct isolate *isolate, char **report)
     }
     if (status != LUA_OK)
         *report = copy_message(L);
-    vm_end(vm_open(L));
+    struct vm *vm = vm_find(L);
+    if (vm != NULL)
+        vm_end(vm);
     memory_close_state(L);
     return status;
 }
@@ -85,7 +88,8 @@ static void *run(void *arg)
     task->parcel = isolate.results;
     task->report = report;
     task->status = status;
-    if (status != LUA_OK && strcmp(report, "cancelled") != 0)
+    if (status != LUA_OK
+        && (report == NULL || strcmp(report, "cancelled") != 0))
         task_tell(task, report);
     task_finish(task);
     return NULL;

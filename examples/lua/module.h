@@ -43,8 +43,10 @@ struct vm {
     _Atomic unsigned references; /* the state's, and one for each task */
 };
 
-/* The state's; made, with the turn taken, at the first call. */
+/* The state's; made, with the turn taken, at the first call.  vm_find raises
+ * no errors: NULL if there is none. */
 struct vm *vm_open(lua_State *L);
+struct vm *vm_find(lua_State *L);
 
 /* Of a function of the module: its first upvalue. */
 struct vm *vm_of(lua_State *L);
@@ -150,7 +152,8 @@ extern const struct shared_kind channel_kind, listener_kind, stream_kind;
 void shared_retain(struct shared *shared);
 void shared_release(struct shared *shared);
 
-/* Pushes a userdata that owns the caller's reference. */
+/* Pushes a userdata that owns the caller's reference; an error gives that
+ * up. */
 void shared_push(lua_State *L, struct shared *shared);
 
 /* The object at an index, or an error. */

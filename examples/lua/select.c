@@ -148,7 +148,7 @@ int select_call(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     uint64_t deadline_ns = module_deadline(L, 2);
     lua_Integer count = luaL_len(L, 1);
-    luaL_argcheck(L, count <= MOST, 1, "more than 1000 cases");
+    luaL_argcheck(L, count >= 0 && count <= MOST, 1, "0 to 1000 cases");
     s.count = (int)count;
     luaL_checkstack(L, s.count + LUA_MINSTACK, "too many cases");
     allocate(L, &s);

@@ -25,12 +25,26 @@ void shared_release(struct shared *shared)
         shared->kind->destroy(shared);
 }
 
-void shared_push(lua_State *L, struct shared *shared)
+/* In protected mode. */
+static int push(lua_State *L)
 {
+    struct shared *shared = lua_touserdata(L, 1);
     struct shared **box = lua_newuserdatauv(L, sizeof *box, 0);
 
-    *box = shared;
+    *box = NULL;
     luaL_setmetatable(L, shared->kind->name);
+    *box = shared;
+    return 1;
+}
+
+void shared_push(lua_State *L, struct shared *shared)
+{
+    lua_pushcfunction(L, push);
+    lua_pushlightuserdata(L, shared);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+        return;
+    shared_release(shared);
+    lua_error(L);
 }
 
 void *shared_check(lua_State *L, int index, const struct shared_kind *kind)

@@ -68,8 +68,10 @@ static int run_script(lua_State *L)
 /* The script has ended: so do its threads. */
 static bool end_threads(lua_State *L, bool is_fine)
 {
-    struct vm *vm = vm_open(L);
+    struct vm *vm = vm_find(L);
 
+    if (vm == NULL) /* the libraries could not be opened */
+        return true;
     if (vm->task_count > 0 && is_fine) {
         fflush(stdout);
         fprintf(stderr,

@@ -94,15 +94,20 @@ static struct vm *make(lua_State *L)
     return *box;
 }
 
-struct vm *vm_open(lua_State *L)
+struct vm *vm_find(lua_State *L)
 {
-    struct vm *vm;
-
     lua_rawgetp(L, LUA_REGISTRYINDEX, &key);
     struct vm **box = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    if (box != NULL)
-        return *box;
+    return box == NULL ? NULL : *box;
+}
+
+struct vm *vm_open(lua_State *L)
+{
+    struct vm *vm = vm_find(L);
+
+    if (vm != NULL)
+        return vm;
     vm = make(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
     vm->main = lua_tothread(L, -1);

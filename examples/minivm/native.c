@@ -49,7 +49,7 @@ static value_t from_native(const void *place, const ffi_type *type)
 static vthread_signature_t *parse(const char *text, const char *name)
 {
     vthread_signature_t *signature;
-    vthread_signature_error_t error;
+    vthread_signature_error_t error = {0, "out of memory"};
     if (vthread_signature_parse(&signature, text, &error) != 0)
         refuse("%s: signature %s: %s, at %zu", name, text, error.message,
                error.position);
