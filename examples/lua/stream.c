@@ -20,8 +20,7 @@
 #define SMALLEST ((size_t)512)
 #define LARGEST ((size_t)64 * 1024)
 
-/* Fields: I when it is made, R of who reads, T under the turn of one state
- * that has it; A atomic. */
+/* Fields: I when it is made, R of who reads, A atomic. */
 struct stream {
     struct shared shared;
     _Atomic int fd; /* -1: closed */
@@ -29,7 +28,7 @@ struct stream {
     char *data;           /* R */
     size_t start, end;    /* R: in data, what was not read */
     size_t capacity;      /* R */
-    uint64_t patience_ns; /* T: of each call; 0: for ever */
+    _Atomic uint64_t patience_ns; /* A: of each call; 0: for ever */
 };
 
 static void destroy(struct shared *shared)
@@ -83,8 +82,11 @@ static int check_fd(lua_State *L, struct stream *stream)
 
 static uint64_t deadline_of(const struct stream *stream)
 {
-    return stream->patience_ns == 0 ? VTHREAD_NEVER
-                                    : vthread_now() + stream->patience_ns;
+    /* Relaxed: a number. */
+    uint64_t patience_ns =
+        atomic_load_explicit(&stream->patience_ns, memory_order_relaxed);
+
+    return patience_ns == 0 ? VTHREAD_NEVER : vthread_now() + patience_ns;
 }
 
 /* ---- Receiving ---------------------------------------------------------- */
@@ -233,32 +235,26 @@ static int push_protected(lua_State *L)
     return 1;
 }
 
-/* Pushes the bytes; an error does not keep the others from reading. */
-static void finish(lua_State *L, struct stream *stream, size_t count,
-                   char format)
+/* Pushes the bytes, or an error; returns the status.  An error does not keep
+ * the others from reading. */
+static int push_answer(lua_State *L, struct stream *stream, size_t count,
+                       char format)
 {
     lua_pushcfunction(L, push_protected);
     lua_pushlightuserdata(L, stream);
     lua_pushlightuserdata(L, &count);
     lua_pushinteger(L, format);
-    int status = lua_pcall(L, 3, 1, 0);
-    vthread_mutex_unlock(&stream->reading);
-    if (status != LUA_OK)
-        lua_error(L);
+    return lua_pcall(L, 3, 1, 0);
 }
 
-/* An error of the system; nothing to say at the end of the stream. */
-static int fail(lua_State *L, struct stream *stream, int err)
+/* With the reference that the call has taken; gives it up.  Somebody has
+ * closed the stream, during the wait or right before: "closed". */
+static int reason_of(struct stream *stream, int err)
 {
-    if (err == EPIPE) {
-        luaL_pushfail(L);
-        return 1;
-    }
-    /* Somebody has closed it, during the wait or right before: "closed". */
-    if ((err == ECANCELED || err == EBADF) && current_fd(stream) < 0)
-        err = EPIPE;
-    vm_check(L, err);
-    return module_fail(L, err);
+    bool is_closed = current_fd(stream) < 0;
+
+    shared_release(&stream->shared);
+    return (err == ECANCELED || err == EBADF) && is_closed ? EPIPE : err;
 }
 
 /* read([format]): one value, or nil and why. */
@@ -272,19 +268,29 @@ static int read_call(lua_State *L)
     check_request(L, 2, &request);
     check_fd(L, stream);
     luaL_checkstack(L, 8, NULL);
+    shared_retain(&stream->shared);
     lua_State *at = vm_leave(vm_of(L));
     int err = vthread_mutex_lock_until(&stream->reading, deadline_ns);
     bool is_reader = err == 0;
     if (is_reader)
         err = satisfy(stream, &request, &count, deadline_ns);
     vm_enter(vm_of(L), at);
-    if (err == 0 || (err == EPIPE && (count > 0 || request.format == 'a'))) {
-        finish(L, stream, count, request.format);
-        return 1;
-    }
+    /* At the end what is left is the answer, and to "a" nothing is, too. */
+    bool is_end = err == EPIPE && count == 0 && request.format != 'a';
+    bool is_answer = (err == 0 || err == EPIPE) && !is_end;
+    int status = is_answer ? push_answer(L, stream, count, request.format)
+                           : LUA_OK;
     if (is_reader)
         vthread_mutex_unlock(&stream->reading);
-    return fail(L, stream, err);
+    err = reason_of(stream, err);
+    if (status != LUA_OK)
+        return lua_error(L);
+    if (is_end) /* nil, and no reason */
+        luaL_pushfail(L);
+    if (is_answer || is_end)
+        return 1;
+    vm_check(L, err);
+    return module_fail(L, err);
 }
 
 static int next_line(lua_State *L)
@@ -334,13 +340,14 @@ static int write_call(lua_State *L)
     check_fd(L, stream);
     lua_concat(L, count);
     const char *data = lua_tolstring(L, -1, &length);
+    shared_retain(&stream->shared);
     lua_State *at = vm_leave(vm_of(L));
     int err = send_all(stream, data, length, deadline_ns);
     vm_enter(vm_of(L), at);
-    if (err == EPIPE)
-        return module_fail(L, err);
+    err = reason_of(stream, err);
+    vm_check(L, err);
     if (err != 0)
-        return fail(L, stream, err);
+        return module_fail(L, err);
     lua_settop(L, 1);
     return 1;
 }
@@ -370,7 +377,9 @@ static int timeout_call(lua_State *L)
     lua_Number seconds = luaL_optnumber(L, 2, 0);
 
     luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 2, "no time");
-    check(L)->patience_ns = (uint64_t)(seconds * (double)VTHREAD_SECOND);
+    atomic_store_explicit(&check(L)->patience_ns,
+                          (uint64_t)(seconds * (double)VTHREAD_SECOND),
+                          memory_order_relaxed); /* a number */
     return 0;
 }
 

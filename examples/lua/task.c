@@ -246,6 +246,7 @@ static int explain(lua_State *L)
     return 1;
 }
 
+/* The message handler is below the function. */
 static void *run(void *arg)
 {
     struct task *task = arg;
@@ -253,9 +254,6 @@ static void *run(void *arg)
 
     vm_enter(task->vm, L);
     slice_begin(L);
-    lua_pushlightuserdata(L, task);
-    lua_pushcclosure(L, explain, 1);
-    lua_insert(L, 1);
     task->status = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 1);
     lua_remove(L, 1);
     /* Without the message handler: no memory for it, or an error in it. */
@@ -272,6 +270,7 @@ int task_spawn(lua_State *L)
     int top = lua_gettop(L);
 
     luaL_checktype(L, 1, LUA_TFUNCTION);
+    luaL_checkstack(L, top + LUA_MINSTACK, "too many arguments");
     lua_State *lua = lua_newthread(L);
     if (!lua_checkstack(lua, top + LUA_MINSTACK))
         return luaL_error(L, "too many arguments");
@@ -279,6 +278,10 @@ int task_spawn(lua_State *L)
         lua_pushvalue(L, i);
     lua_xmove(L, lua, top);
     struct task *task = task_new(L, vm_of(L), lua);
+    lua_pushlightuserdata(L, task);
+    lua_pushcclosure(L, explain, 1);
+    lua_xmove(L, lua, 1);
+    lua_insert(lua, 1);
     task_start(L, task, run);
     return 1;
 }
@@ -289,7 +292,8 @@ static int push_results(lua_State *L, struct task *task)
         return parcel_unpack(L, task->parcel);
     int count = lua_gettop(task->lua);
     luaL_checkstack(L, count + 1, "too many results");
-    luaL_checkstack(task->lua, count, "too many results");
+    if (!lua_checkstack(task->lua, count))
+        return luaL_error(L, "too many results");
     for (int i = 1; i <= count; i++)
         lua_pushvalue(task->lua, i);
     lua_xmove(task->lua, L, count);
@@ -319,11 +323,16 @@ int task_join(lua_State *L)
     if (task->id == vthread_self())
         return luaL_error(L, "a thread cannot join itself");
     task->joiners++;
+    /* Relaxed: the handle has a reference; unless its state is closed
+     * meanwhile. */
+    atomic_fetch_add_explicit(&task->references, 1, memory_order_relaxed);
     lua_State *at = vm_leave(task->vm);
     int err = vthread_latch_wait_until(&task->done, deadline_ns);
     vm_enter(task->vm, at);
     task->joiners--;
+    release(task);
     vm_check(L, err);
+    task = check(L);
     if (err != 0)
         return module_fail(L, err);
     return task->status == LUA_OK ? push_results(L, task)

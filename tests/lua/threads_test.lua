@@ -26,6 +26,19 @@ claim("join returns what the function returned", function()
     same("x", results[4])
 end)
 
+claim("as many arguments and results as Lua has room for", function()
+    local many = {}
+    for i = 1, 100000 do many[i] = i end
+    local function count(...) return select("#", ...), ... end
+    for _, n in ipairs {19, 30, 60, 100, 300, 1000, 5000, #many} do
+        local results =
+            table.pack(vthread.spawn(count, table.unpack(many, 1, n)):join())
+        same(n, results[1])
+        same(n + 1, results.n)
+        same(n, results[n + 1])
+    end
+end)
+
 claim("join again returns the same", function()
     local t = {}
     local thread = vthread.spawn(function() return t end)
