@@ -4,9 +4,8 @@
 #ifndef TESTS_PAGES_H
 #define TESTS_PAGES_H
 
-#include <check.h>
-
 #include "platform/memory.h"
+#include "tests/support.h"
 
 static inline char *reserved(size_t size_bytes)
 {

@@ -9,7 +9,6 @@
 #ifndef TESTS_TRACER_H
 #define TESTS_TRACER_H
 
-#include <check.h>
 #include <elfutils/libdwfl.h>
 #include <errno.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/support.h"
 #include "tests/walk.h"
 
 #define DWARF_RSP 7

@@ -9,7 +9,6 @@
 #ifndef TESTS_WALK_H
 #define TESTS_WALK_H
 
-#include <check.h>
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -21,6 +20,8 @@
 #define UNW_LOCAL_ONLY
 #include <libunwind.h>
 #endif
+
+#include "tests/support.h"
 
 #define WALK_FRAMES 1024
 
