@@ -62,6 +62,12 @@ struct region {
 static struct region own, common;
 static _Atomic uint32_t common_cursor;
 
+/* A: so many there shall be when threads share them.  A process that has own
+ * homes for all its threads needs none: 256 cost it half a millisecond, and
+ * 512 mappings, which each fork copies.  So there is one batch at first, and
+ * one more each time that a thread gets a common home. */
+static _Atomic uint32_t common_wanted;
+
 /* A stack larger than a slot.  Its record is kept. */
 struct large_stack {
     struct run_stack stack;        /* first; `next`: all of them */
@@ -161,10 +167,27 @@ int run_stack_grow_common(unsigned common_count)
 {
     int err = 0;
     os_lock_acquire(&pool.lock);
-    while (err == 0 && common.ready < common_count)
+    /* Relaxed: who sees it late makes a batch later. */
+    if (atomic_load_explicit(&common_wanted, memory_order_relaxed)
+        < common_count)
+        atomic_store_explicit(&common_wanted, common_count,
+                              memory_order_relaxed);
+    if (common.ready == 0)
         err = grow(&common);
     os_lock_release(&pool.lock);
-    return common.ready > 0 ? 0 : err;
+    return err;
+}
+
+/* Without memory those that are there must do. */
+static __attribute__((noinline)) void make_common(void)
+{
+    os_lock_acquire(&pool.lock);
+    uint32_t wanted = atomic_load_explicit(&common_wanted,
+                                           memory_order_relaxed);
+    if (common.ready < wanted && grow(&common) != 0)
+        atomic_store_explicit(&common_wanted, common.ready,
+                              memory_order_relaxed);
+    os_lock_release(&pool.lock);
 }
 
 /* ---- Own homes ---------------------------------------------------------- */
@@ -327,11 +350,21 @@ static bool share(struct run_stack *stack, uint32_t shares)
  * taken the same one looks further: should the other not come back soon, it
  * would wait for it without need.  NULL: there is none, or others were
  * faster each time. */
-struct run_stack *run_stack_take_common(void)
+static uint32_t usable_common(void)
 {
     /* Pairs with the release in grow. */
-    uint32_t count = atomic_load_explicit(&common.ready,
-                                          memory_order_acquire);
+    return atomic_load_explicit(&common.ready, memory_order_acquire);
+}
+
+struct run_stack *run_stack_take_common(void)
+{
+    uint32_t count = usable_common();
+    /* Relaxed: see run_stack_grow_common. */
+    if (unlikely(atomic_load_explicit(&common_wanted, memory_order_relaxed)
+                 > count)) {
+        make_common();
+        count = usable_common();
+    }
     /* Not a fetch-and-add: it costs more than a second look. */
     uint32_t turn = atomic_load_explicit(&common_cursor,
                                          memory_order_relaxed);

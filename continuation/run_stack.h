@@ -73,7 +73,8 @@ static inline void run_stack_set_resident(struct run_stack *stack,
  * taken by run_stack_take_own before it says no.  0 or ENOMEM. */
 int run_stack_init(unsigned own_limit, unsigned common_count);
 
-/* More common homes, for more carriers.  0 or ENOMEM, which is no harm. */
+/* More common homes, for more carriers, as soon as threads share some.  0 or
+ * ENOMEM, which is no harm if there are any. */
 int run_stack_grow_common(unsigned common_count);
 
 /* An own home of at least that size; NULL when none can be had.  Not
