@@ -57,10 +57,12 @@ struct location {
 };
 
 /* Eight bytes of memory: who wrote each of them last, and who has read it
- * since. */
+ * since.  Mostly all eight are written and read together: then the first lane
+ * tells of all. */
 struct granule {
     uintptr_t number;
     uint32_t epoch;
+    bool is_one;
     struct lane {
         const void *written_at;
         uint32_t written; /* the writer's count, 0: nobody */
@@ -410,13 +412,19 @@ bool order_read_early(const void *object, int order, uint64_t *value)
 
 /* ---- Plain accesses ----------------------------------------------------- */
 
+static void clear(struct granule *g)
+{
+    g->is_one = true;
+    g->lanes[0] = (struct lane){0};
+}
+
 static struct granule *granule_of(uintptr_t number)
 {
     uint64_t i = hash(number);
     for (unsigned tries = 0; tries < GRANULES; tries++, i++) {
         struct granule *g = &granules[i % GRANULES];
         if (g->epoch != epoch) {
-            memset(g, 0, sizeof *g);
+            clear(g);
             g->number = number;
             g->epoch = epoch;
         }
@@ -465,6 +473,30 @@ static void touch(struct lane *lane, const void *address, bool is_write,
     lane->written_at = pc;
 }
 
+static void split(struct granule *g)
+{
+    for (unsigned i = 1; i < 8; i++)
+        g->lanes[i] = g->lanes[0];
+    g->is_one = false;
+}
+
+/* Bytes of one granule. */
+static void touch_bytes(uintptr_t address, uintptr_t end, bool is_write,
+                        const void *pc)
+{
+    struct granule *g = granule_of(address / 8);
+    bool is_whole = end - address == 8;
+    if (g->is_one && is_whole) {
+        touch(&g->lanes[0], (const void *)address, is_write, pc);
+        return;
+    }
+    if (g->is_one)
+        split(g);
+    for (; address < end; address++)
+        touch(&g->lanes[address % 8], (const void *)address, is_write, pc);
+    g->is_one = is_whole && is_write;
+}
+
 void order_access(const void *start, size_t size_bytes, bool is_write,
                   const void *pc)
 {
@@ -472,10 +504,9 @@ void order_access(const void *start, size_t size_bytes, bool is_write,
     if (!machine_current || machine_quiet > 0 || machine_is_thread_local(start))
         return;
     while (address < end) {
-        struct granule *g = granule_of(address / 8);
-        for (; address < end && address / 8 == g->number; address++)
-            touch(&g->lanes[address % 8], (const void *)address, is_write,
-                  pc);
+        uintptr_t next = (address / 8 + 1) * 8;
+        touch_bytes(address, next < end ? next : end, is_write, pc);
+        address = next;
     }
 }
 
@@ -484,5 +515,5 @@ void order_new_memory(const void *start, size_t size_bytes)
     uintptr_t number = (uintptr_t)start / 8;
     uintptr_t end = ((uintptr_t)start + size_bytes + 7) / 8;
     for (; number < end; number++)
-        memset(granule_of(number)->lanes, 0, sizeof granules[0].lanes);
+        clear(granule_of(number));
 }

@@ -8,7 +8,7 @@
 #include "tests/simulate/simulate.h"
 
 /* Schedules for each program and strategy, unless the environment says. */
-#define SIMULATE_SCHEDULES_USUAL 300
+#define SIMULATE_SCHEDULES_USUAL 100
 
 /* When the exhaustive strategy gives up. */
 #define SIMULATE_SCHEDULES_ALL 2000000
