@@ -6,8 +6,9 @@
 #     tests/gdb_threads_test.sh      in the build directory
 #                                    VERBOSE=1: shows what gdb said
 #
-# One line for each claim; exits with 1 if one fails, 77 (skipped) without gdb
-# that can attach.
+# gdb is started once for many claims, since that takes longer than all that
+# it is asked then.  One line for each claim; exits with 1 if one fails, 77
+# (skipped) without gdb that can attach.
 set -u
 export LC_ALL=C
 # A process that is traced cannot look for leaks.
@@ -22,17 +23,26 @@ script=$(realpath "$(dirname "$0")/../tools/vthread-gdb.py")
 program=$(realpath "${top_builddir:-.}/tests/dump_target")
 cd "$work" || exit 1
 
-# What gdb says to the commands, in $work/out; one -ex for each.
-ask() # COMMAND...
+# What gdb says to each question, in $work/NAME.said; all of it in $work/out.
+ask() # NAME COMMANDS...        with a semicolon between them
 {
-    local command arguments=()
-    for command; do
-        arguments+=(-ex "$command")
+    local command arguments=() commands
+    rm -f "$work"/*.said
+    while [ $# -gt 0 ]; do
+        arguments+=(-ex "echo @@ $1\\n")
+        IFS=';' read -ra commands <<<"$2"
+        for command in "${commands[@]}"; do
+            arguments+=(-ex "$command")
+        done
+        shift 2
     done
     # shellcheck disable=SC2154
     timeout 60 gdb -nx -batch -ex 'set pagination off' -ex 'set width 0' \
         "${at[@]}" -ex "source $script" "${arguments[@]}" \
         >"$work/out" 2>&1 </dev/null
+    awk -v work="$work" '
+        /^@@ / { file = work "/" $2 ".said"; next }
+        file { print >file }' "$work/out"
     [ -z "${VERBOSE:-}" ] || cat "$work/out"
 }
 
@@ -42,9 +52,8 @@ number_of() # NAME
     sed -nE "s/^[* ] ([0-9]+) +[^']*'$1'.*/\\1/p" "$work/list" | head -1
 }
 
-# The functions of the last walk, innermost first, from the first on that is
-# the program's.
-functions()
+# The functions of a walk, innermost first.
+functions() # NAME
 {
     awk '
         /^#[0-9]/ {
@@ -52,17 +61,14 @@ functions()
             line = line " " name
         }
         !/^#/ { if (/^(V|T)/) line = "" }
-        END { print line }' "$work/out"
+        END { print line }' "$work/$1.said"
 }
 
 # The thread of that name is at those functions, down to its base.
 is_at() # NAME FUNCTIONS
 {
-    local number
-    number=$(number_of "$1")
-    ask "vthread $number" bt
-    functions | grep -qE " $2 thread_main switch_base$" && return
-    cat "$work/out"
+    functions "$1" | grep -qE " $2 thread_main switch_base$" && return
+    cat "$work/$1.said"
     return 1
 }
 
@@ -89,31 +95,37 @@ waits_are_told()
 # A bt for each, none of which runs into nonsense.
 all_can_be_walked()
 {
-    ask "vthread apply all bt"
-    same 35 "$(grep -c '^Virtual thread ' "$work/out")" &&
+    same 35 "$(grep -c '^Virtual thread ' "$work/all.said")" &&
         ! grep -nE 'Traceback|Python Exception|annot access|\?\?|0xdbdb' \
-            "$work/out"
+            "$work/all.said"
 }
 
-says() # COMMAND TEXT
+says() # NAME TEXT
 {
-    ask "$1"
-    grep -qF "$2" "$work/out" || { cat "$work/out"; return 1; }
+    grep -qF "$2" "$work/$1.said" || { cat "$work/out"; return 1; }
 }
 
-# Each claim starts gdb.
-look_at_all()
+# All that is asked in look, of threads whose numbers are in the list.
+ask_about_all()
 {
+    local name questions=(all 'vthread apply all bt')
+    for name in deep left-handed runner caller thither asker; do
+        questions+=("$name" "vthread $(number_of "$name");bt")
+    done
+    ask "${questions[@]}" \
+        late "vthread $(number_of late)" \
+        none 'vthread 99999' \
+        nonsense 'vthread nonsense'
+}
+
+look()
+{
+    ask_about_all
     claim "all threads are listed" all_are_listed
     claim "what they wait for is told" waits_are_told
     claim "a parked thread" is_at deep \
         '(waits_inside ){4}parks'
     claim "a command for all of them" all_can_be_walked
-}
-
-look()
-{
-    look_at_all
     claim "one that waits for a lock" is_at left-handed \
         'take_both takes_left_first'
     claim "one that runs" is_at runner 'spins runs'
@@ -122,20 +134,19 @@ look()
         'want crosses_there'
     claim "one that was left by a continuation inside of it" is_at asker \
         'generates bare_main switch_base .*asks_a_generator'
-    claim "one that has ended has no frames" says \
-        "vthread $(number_of late)" "has no frames: it is ended"
-    claim "a number that is none" says "vthread 99999" \
+    claim "one that has ended has no frames" says late \
+        "has no frames: it is ended"
+    claim "a number that is none" says none \
         "There is no virtual thread 99999"
-    claim "a word that is none" says "vthread nonsense" \
+    claim "a word that is none" says nonsense \
         "'nonsense' is no thread's number"
 }
 
 # Until all have arrived.
 list()
 {
-    ask "info vthreads"
-    cp "$work/out" "$work/list"
-    all_are_listed
+    ask list 'info vthreads'
+    mv "$work/list.said" "$work/list" && all_are_listed
 }
 
 look_at_core() # MODE
@@ -143,9 +154,8 @@ look_at_core() # MODE
     at=("$program" "core.$target")
     gcore -o core "$target" >/dev/null 2>&1
     mode="$1, core file"
-    ask "info vthreads"
-    cp "$work/out" "$work/list"
-    if [ -n "${STRESS:-}" ]; then look; else look_at_all; fi
+    list
+    look
     rm -f "core.$target"
 }
 
@@ -162,12 +172,12 @@ look_in() # MODE
     servers+=("$target")
     await grep -q ready said
     at=(-p "$target")
-    ask
+    list
     if grep -q 'ptrace' "$work/out"; then
         echo "# gdb may not attach here"
         exit 77
     fi
-    await list
+    all_are_listed >/dev/null || await list
     look
     claim "the process goes on" kill -0 "$target"
     # What a sanitizer has for its shadow would be tens of gigabytes.
@@ -178,7 +188,8 @@ look_in() # MODE
 }
 
 at=("$program")
-claim "without a process that is said" says "info vthreads" \
+ask list 'info vthreads'
+claim "without a process that is said" says list \
     "There is no libvthread in this program, or it does not run"
 look_in VTHREAD_FREEZE=lazy
 look_in VTHREAD_FREEZE=eager
