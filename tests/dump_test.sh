@@ -11,6 +11,10 @@
 # the dumps before they are compared with tests/golden/.  One line for each
 # claim; exits with 1 if one fails, 77 (skipped) where no process may be
 # stopped.
+#
+# STRESS=1: a core file of gcore in each mode, not only where frames are
+# copied, and of each library that is another version; more dumps while
+# threads come and go.
 set -u
 export LC_ALL=C
 # A process that is traced cannot look for leaks.
@@ -348,7 +352,7 @@ refuse()
     claim "that is said" said "it is no core file"
     claim "leaks that nobody has looked for" no_leaks_known
     claim "a library that tells less" another_version 'thread\.wait_on' \
-        'thread.wait_to' "version mismatch: libvthread"
+        'thread.wait_to' "version mismatch: libvthread" core
     claim "one that tells it otherwise" another_version \
         '\(libvthread layout\x00*\)\x01' '\1\x09' "in version 9"
     claim "one that tells nothing" another_version 'libvthread layout' \
@@ -453,8 +457,9 @@ look_for_leaks()
 }
 
 # The library that the target uses, with one thing changed in what it tells of
-# itself: the tool says what is wrong, of the process and of its core file.
-another_version() # PATTERN REPLACEMENT TEXT
+# itself: the tool says what is wrong, of the process and of its core file;
+# of the latter once, with more time each time.
+another_version() # PATTERN REPLACEMENT TEXT [CORE]
 {
     local file file_name status=0 keep=$target kept=$holder
     file=$(ldd "$program" |
@@ -470,7 +475,7 @@ another_version() # PATTERN REPLACEMENT TEXT
         program=$work/other/program start
     fi
     ends 3 dump "$target" && said "$3" && is_well || status=1
-    if has_gcore; then
+    if [ -n "${4:-}${STRESS:-}" ] && has_gcore; then
         gcore -o "$work/gcore" "$target" >/dev/null 2>&1
         ends 3 dump "$work/gcore.$target" && said libvthread || status=1
         rm -f "$work/gcore.$target"
@@ -566,7 +571,7 @@ tool_is_killed()
 all_stay_there()
 {
     local i
-    for ((i = 0; i < 20; i++)); do
+    for ((i = 0; i < ${STRESS:+15} + 5; i++)); do
         vthread dump "$target" || { cat "$work/err"; return 1; }
         has_line '^100 threads, parked: each waits to be unparked' ||
             return
