@@ -3,8 +3,8 @@
  * their OS thread, while they handle them: in catch blocks, in destructors
  * that run because of one, one inside the other; rethrown afterwards.
  *
- * Compiled and run by cxx_test.sh, as C++11 and later.  Prints how many
- * exceptions were caught.
+ * Compiled and run by cxx_test.sh, as C++11 and later.  Its argument is how
+ * often each thread does all that.  Prints how many exceptions were caught.
  */
 #include <vthread.h>
 
@@ -18,7 +18,8 @@
 
 namespace {
 
-const int THREADS = 200, ROUNDS = 30, DEPTH = 4;
+const int THREADS = 200, DEPTH = 4;
+int rounds;
 
 std::atomic<long> caught;
 
@@ -193,7 +194,7 @@ void run_inside(int thread)
 void *work(void *arg)
 {
     int thread = static_cast<int>(reinterpret_cast<intptr_t>(arg));
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < rounds; i++) {
         EXPECT(!std::current_exception() && on_their_way() == 0);
         handle(thread, 0);
         unwind(thread);
@@ -254,8 +255,10 @@ vthread_t start(void *(*fn)(void *), int number)
 
 } // namespace
 
-int main()
+int main(int argc, char **argv)
 {
+    EXPECT(argc == 2);
+    rounds = std::atoi(argv[1]);
     std::vector<vthread_t> threads;
     for (int i = 0; i < THREADS; i++) {
         threads.push_back(start(work, i));
