@@ -6,7 +6,7 @@
 #     tests/lua_test.sh              in the build directory
 #
 # One line for each claim; exits with 1 if one fails, 77 (skipped) without
-# vlua.
+# vlua.  STRESS=1: ten thousand threads at once, not two thousand.
 
 set -u
 export LC_ALL=C
@@ -21,6 +21,8 @@ vlua=$build/vlua
 if [ -n "${SANITIZE_CFLAGS:-}" ]; then
     export LUA_TEST_THREADS=${LUA_TEST_THREADS:-300}
     CONNECTIONS=${CONNECTIONS:-200}
+elif [ -z "${STRESS:-}" ]; then
+    export LUA_TEST_THREADS=${LUA_TEST_THREADS:-2000}
 fi
 [ -x "$vlua" ] || { echo "# no examples/lua/vlua here"; exit 77; }
 

@@ -250,7 +250,7 @@ end)
 
 -- Sanitizers and Valgrind make a thread dear.
 local many = tonumber(os.getenv "LUA_TEST_THREADS" or 10000)
-claim("10,000 threads", function()
+claim(many .. " threads", function()
     local threads, ended = {}, 0
     local go = vthread.channel()
     for i = 1, many do
