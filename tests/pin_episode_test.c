@@ -286,6 +286,58 @@ START_TEST(switched_off_nobody_can_have_them)
 }
 END_TEST
 
+/* ---- In words ----------------------------------------------------------- */
+
+static void *pins_for_a_reason(void *arg)
+{
+    pins_with_a_reason();
+    return arg;
+}
+
+static const char *episode_words(void)
+{
+    static char text[4096];
+    collect_episodes();
+    vthread_t t = start_attr((vthread_attr_t){.name = "pinner"},
+                             pins_for_a_reason, NULL);
+    unpark_when_waiting(t);
+    until_episodes(1);
+    size_t length = vthread_pin_describe(&episodes[0], text, sizeof text);
+    ck_assert_uint_gt(length, 0);
+    ck_assert_uint_eq(length, strlen(text));
+    return text;
+}
+
+START_TEST(an_episode_is_told_in_lines)
+{
+    const char *text = episode_words();
+    char who[100];
+    snprintf(who, sizeof who, "thread %lu 'pinner' (entry ",
+             (unsigned long)episodes[0].thread);
+    ck_assert_int_eq(strncmp(text, who, strlen(who)), 0);
+    ck_assert_ptr_nonnull(strstr(text, "was pinned by vthread_pin at "));
+    ck_assert_ptr_nonnull(strstr(text, ": a value in a thread-local"));
+    ck_assert_ptr_nonnull(strstr(text, "pin_episode_test"));
+    ck_assert_int_eq(text[strlen(text) - 1], '\n');
+}
+END_TEST
+
+START_TEST(an_episode_is_cut_to_the_size)
+{
+    const char *text = episode_words();
+    char cut[4096];
+    ck_assert_uint_eq(vthread_pin_describe(&episodes[0], NULL, 0), 0);
+    for (size_t size = 1; size <= strlen(text); size++) {
+        memset(cut, '#', sizeof cut);
+        size_t length = vthread_pin_describe(&episodes[0], cut, size);
+        ck_assert_uint_eq(length, size - 1);
+        ck_assert_uint_eq(length, strlen(cut));
+        ck_assert_int_eq(strncmp(cut, text, length), 0);
+        ck_assert_int_eq(cut[size], '#');
+    }
+}
+END_TEST
+
 /* ---- What it waits for -------------------------------------------------- */
 
 static vthread_mutex_t mutex = VTHREAD_MUTEX_INITIALIZER;
@@ -435,6 +487,9 @@ int main(void)
     tcase_add_test(cases, below_the_threshold_nothing_is_recorded);
     tcase_add_test(cases, nothing_is_recorded_for_nobody);
     tcase_add_test(cases, switched_off_nobody_can_have_them);
+    cases = new_case(suite, "words");
+    tcase_add_test(cases, an_episode_is_told_in_lines);
+    tcase_add_test(cases, an_episode_is_cut_to_the_size);
     cases = new_case(suite, "costs");
     tcase_add_test(cases, what_it_waited_for_is_named_with_the_holder);
     tcase_add_test(cases,
