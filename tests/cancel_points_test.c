@@ -535,7 +535,7 @@ END_TEST
 START_TEST(a_cancel_that_meets_the_wake_up_loses_nothing)
 {
     static struct program program = PROGRAM(points, true);
-    for (int round = 0; round < 5; round++) {
+    for (unsigned round = 0; round < how_often(1, 5); round++) {
         cancel_at_every_wait(THREAD_INTERRUPT, goes_through_points, &program,
                              at_most_once);
         cancel_at_every_wait(THREAD_CANCEL, goes_through_points, &program,

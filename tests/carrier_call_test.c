@@ -317,7 +317,7 @@ END_TEST
 
 /* ---- The books ---------------------------------------------------------- */
 
-enum { ROUNDS = 300, THREADS = 12 };
+enum { THREADS = 12 };
 
 static uint64_t seed;
 static atomic_int finished;
@@ -334,7 +334,7 @@ static void spin_for(uint64_t ns)
 static void *calls_on_and_on(void *number)
 {
     struct random dice = {seed + (uintptr_t)number};
-    for (int i = 0; i < ROUNDS; i++) {
+    for (unsigned i = 0; i < how_often(60, 300); i++) {
         struct blocking blocking;
         ck_assert_int_eq(blocking_begin(&blocking, random_below(&dice, 2)
                                                        ? BLOCKING_SHORT

@@ -410,7 +410,7 @@ START_TEST(those_that_die_at_any_point_leave_nothing)
 {
     open_control();
     start_crowd(1000);
-    for (unsigned i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < 40; i++) {
         int fd = call(getpid());
         if (i % 4 > 0)
             send(fd, "threads 1000\n", i % 4 == 1 ? 5 : 13, MSG_NOSIGNAL);

@@ -667,7 +667,7 @@ static void play(void)
     vthread_deadlock_handler(judge_alarm, NULL);
     expect(vthread_scheduler_default() != NULL);
     expect(vthread_scheduler_create(&s, &sa) == 0);
-    hops_left = UNDER_SANITIZER ? 2000 : (int)how_often(3000, 20000);
+    hops_left = UNDER_SANITIZER ? 2000 : (int)how_often(1000, 20000);
     holder = -1;
     for (int i = 0; i < PLAYERS; i++) {
         if (i % 2)

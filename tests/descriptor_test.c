@@ -170,7 +170,7 @@ START_TEST(a_reader_learns_of_the_close_wherever_it_is)
 #if defined __SANITIZE_THREAD__
     return;
 #endif
-    for (int round = 0; round < 2000; round++) {
+    for (int round = 0; round < (int)how_often(400, 2000); round++) {
         struct pair pair = open_pair((enum kind)_i);
         vthread_t reader = start(read_until_it_fails, &pair.reader);
         for (int i = 0; i < round % 7; i++)
@@ -331,7 +331,7 @@ END_TEST
 static void *use_many(void *arg)
 {
     struct random chance = {(uintptr_t)arg};
-    for (int i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < how_often(100, 300); i++) {
         struct pair pair = open_pair((enum kind)random_below(&chance, KINDS));
         char text[16], buffer[16];
         size_t n;

@@ -3,7 +3,7 @@
  */
 #include "tests/files.h"
 
-enum { FILES = 2000 };
+enum { FILES = 600 }; /* two batches */
 
 static char base[] = "/tmp/vthread-dir-XXXXXX";
 

@@ -490,7 +490,7 @@ START_TEST(futures_that_are_freed_at_once_are_left_alone)
     vthread_scheduler_t *scheduler = scheduler_of(SETTERS);
     vthread_t threads[SETTERS];
     r->random.state = random_next(&random);
-    r->rounds = UNDER_SANITIZER ? 300 : 2000;
+    r->rounds = UNDER_SANITIZER ? 300 : how_often(500, 2000);
     vthread_t waiter = start(awaits_and_frees, r);
     for (unsigned i = 0; i < SETTERS; i++) {
         setters[i] = (struct setter){r, i, {random_next(&random)}};

@@ -3,7 +3,8 @@
  * about to be woken is none, at whatever instruction all was stopped.
  *
  * First the states that last for some instructions only, made by hand; then
- * many looks beside those who go through them, GC_LOOKS in each test.
+ * many looks beside those who go through them, GC_LOOKS in each test: six, or
+ * a thousand with STRESS.
  */
 #include "tests/collect.h"
 
@@ -359,7 +360,7 @@ START_TEST(a_look_beside_threads_that_wake_each_other_finds_none)
     vthread_t threads[PAIRS];
     uint64_t looks = number_from("GC_LOOKS", getenv("STRESS")        ? 1000
                                              : sanitizer_is_valgrind ? 5
-                                                                     : 50);
+                                                                     : 6);
     enable();
     for (int i = 0; i < PAIRS; i++)
         threads[i] = start(works[_i], NULL);

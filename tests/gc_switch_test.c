@@ -281,7 +281,7 @@ START_TEST(programs_that_allocate_much_lose_nothing)
         vthread_channel_create(&exchange, sizeof(void *), WORKERS), 0);
     atomic_store(&end_ns,
                  vthread_after(getenv("STRESS") ? seconds * 1000 * VTHREAD_MS
-                                                : 500 * VTHREAD_MS));
+                                                : 150 * VTHREAD_MS));
     for (unsigned i = 0; i < WORKERS; i++)
         threads[i] = start(works[i % COUNT_OF(works)], NULL);
     while (!is_over()) {

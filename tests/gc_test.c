@@ -329,9 +329,10 @@ START_TEST(a_collection_may_come_at_any_instruction_of_a_switch)
 {
     enable();
     pthread_t collector = start_platform(collects, NULL);
-    for (int i = 0; i < 40; i++)
+    int count = (int)how_often(10, 40);
+    for (int i = 0; i < count; i++)
         threads[i] = start(works_on_list, NULL);
-    for (int i = 0; i < 40; i++)
+    for (int i = 0; i < count; i++)
         join(threads[i]);
     atomic_store(&go_on, 1);
     join_platform(collector);
@@ -383,10 +384,11 @@ START_TEST(continuations_inside_of_others_are_seen)
 {
     enable();
     pthread_t collector = start_platform(collects, NULL);
-    for (int i = 0; i < 20; i++)
+    int count = (int)how_often(5, 20);
+    for (int i = 0; i < count; i++)
         threads[i] = start(runs_generators, NULL);
     runs_generators(NULL); /* on the platform thread's own stack */
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < count; i++)
         join(threads[i]);
     atomic_store(&go_on, 1);
     join_platform(collector);
@@ -441,7 +443,7 @@ static void *reads(void *fd)
 static void *sleeps_long(void *unused)
 {
     (void)unused;
-    ck_assert_int_eq(vthread_sleep(50 * VTHREAD_MS), 0);
+    ck_assert_int_eq(vthread_sleep(15 * VTHREAD_MS), 0);
     return NULL;
 }
 

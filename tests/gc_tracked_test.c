@@ -14,7 +14,7 @@
 
 #include "tests/posix.h"
 
-enum { THREADS = 24, ROUNDS = 200, CHAIN = 40 };
+enum { THREADS = 24, CHAIN = 40 };
 
 struct link {
     struct link *next;
@@ -50,7 +50,7 @@ static void *holds_a_chain(void *arg)
 {
     struct link *chain = NULL;
     int length = 0;
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < (int)how_often(100, 200); round++) {
         if (length == CHAIN) {
             chain = NULL;
             length = 0;
@@ -63,7 +63,7 @@ static void *holds_a_chain(void *arg)
         size_t leaks = 0;
         if (round % 50 == 25)
             GC_gcollect();
-        if (round % 50 == 45)
+        if (round % 100 == 45)
             require(vthread_gc_leaks(NULL, 0, &leaks) == 0 && leaks == 0);
         wait_somehow(round);
         require(is_whole(chain, (uintptr_t)arg, length));

@@ -317,7 +317,7 @@ static void meet(unsigned round)
 static void *takes_and_gives_back(void *number)
 {
     unsigned i = (unsigned)(uintptr_t)number, same = 0;
-    unsigned rounds = how_often(1000, 20000);
+    unsigned rounds = how_often(200, 20000);
     for (unsigned round = 0; round < rounds; round++) {
         meet(3 * round + 1);
         atomic_store(&taken[i], run_stack_take_common());

@@ -114,7 +114,7 @@ START_TEST(a_time_out_and_claims_have_one_winner)
 {
     enum { CLAIMERS = 2 };
     struct random random = random_start("multiwait_test");
-    struct contest c = {.turns = how_often(300, 3000)};
+    struct contest c = {.turns = how_often(100, 3000)};
     pthread_t threads[CLAIMERS];
     unsigned woken = 0;
     for (int i = 0; i < CLAIMERS; i++)

@@ -233,7 +233,7 @@ static int lock_somehow(struct random *random)
 static void *locks_at_random(void *seed)
 {
     struct random random = {(uintptr_t)seed};
-    for (unsigned i = 0; i < (UNDER_SANITIZER ? 150 : 600); i++) {
+    for (unsigned i = 0; i < (UNDER_SANITIZER ? 150 : how_often(200, 600)); i++) {
         int err = lock_somehow(&random);
         if (err == 0) {
             be_inside(&random, 0);

@@ -108,7 +108,7 @@ struct exchange {
     _Atomic unsigned asked, answered;
 };
 
-enum { QUESTIONS = 20000 };
+static unsigned questions;
 
 static void answer(void *arg)
 {
@@ -116,7 +116,7 @@ static void answer(void *arg)
     struct poller_event event;
     unsigned answered = 0;
 
-    while (answered < QUESTIONS) {
+    while (answered < questions) {
         poller_wait(&event, 1, CLOCK_NEVER);
         answered = atomic_load_explicit(&exchange->asked, memory_order_relaxed);
         atomic_store(&exchange->answered, answered);
@@ -129,7 +129,7 @@ static void look_about(void *arg)
     struct exchange *exchange = arg;
     struct poller_event event;
 
-    while (atomic_load(&exchange->answered) < QUESTIONS)
+    while (atomic_load(&exchange->answered) < questions)
         poller_wait(&event, 1, 0);
 }
 
@@ -139,12 +139,13 @@ START_TEST(no_interruption_is_lost_nor_carried_off_by_a_look)
     struct os_thread sleeper, looker;
     unsigned answered;
 
+    questions = how_often(2000, 20000);
     open_poller();
     ck_assert_int_eq(os_thread_start(&sleeper, "sleeper", answer, &exchange),
                      0);
     ck_assert_int_eq(os_thread_start(&looker, "looker", look_about, &exchange),
                      0);
-    for (unsigned i = 1; i <= QUESTIONS; i++) {
+    for (unsigned i = 1; i <= questions; i++) {
         atomic_store_explicit(&exchange.asked, i, memory_order_relaxed);
         poller_interrupt();
         while (i % 4 == 0 && (answered = atomic_load(&exchange.answered)) < i)

@@ -70,7 +70,7 @@ START_TEST(clients_and_servers_meet)
     struct server server;
     vthread_t acceptors[ACCEPTORS], clients[CLIENTS];
     intptr_t count = 0;
-    server.listener = listen_on_loopback(&server.address, 64);
+    server.listener = listen_on_loopback(&server.address, CLIENTS);
     for (int i = 0; i < ACCEPTORS; i++)
         acceptors[i] = start(accept_all, &server);
     for (int i = 0; i < CLIENTS; i++)

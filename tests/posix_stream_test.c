@@ -590,7 +590,7 @@ END_TEST
 
 /* ---- Thousands ---------------------------------------------------------- */
 
-enum { CROWD = 1500, CROWD_ROUNDS = 10 };
+enum { CROWD = 1000, CROWD_ROUNDS = 3 };
 
 static void *answer(void *arg)
 {

@@ -92,7 +92,7 @@ static void *starts_children(void *arg)
 START_TEST(many_start_children_and_wait_on_one_carrier)
 {
     vthread_scheduler_t *s = scheduler_of(1);
-    vthread_t threads[40];
+    vthread_t threads[20];
     for (unsigned i = 0; i < COUNT_OF(threads); i++)
         threads[i] = start_on(s, starts_children, NULL);
     for (unsigned i = 0; i < COUNT_OF(threads); i++)

@@ -261,7 +261,7 @@ START_TEST(a_shutdown_leaves_nothing_behind)
     unsigned tasks = entries_of("/proc/self/task");
     unsigned files = entries_of("/proc/self/fd");
     unsigned maps = lines_of("/proc/self/maps");
-    for (int i = 0; i < 40; i++)
+    for (int i = 0; i < 20; i++)
         use_a_scheduler();
     /* The kernel lists a thread a little longer than pthread_join waits; one
      * that stays makes the test run out of time. */
@@ -302,7 +302,7 @@ static void *unparks_from_outside(void *arg)
 START_TEST(an_unpark_and_a_shutdown_may_meet)
 {
     static _Atomic vthread_t t;
-    for (int i = 0; i < 200; i++) {
+    for (unsigned i = 0; i < how_often(50, 200); i++) {
         pthread_t p;
         vthread_scheduler_t *s = scheduler_of(1);
         t = 0;

@@ -258,14 +258,16 @@ static int forks_on(const void *args, void *result)
     vthread_scope_t *s = *(vthread_scope_t *const *)args;
     int err;
     (void)result;
-    while ((err = vthread_scope_fork(s, NULL, parks, NULL, 0, 0)) == 0)
+    while ((err = vthread_scope_fork(s, NULL, parks, NULL, 0, 0)) == 0) {
+        sched_yield(); /* who cancels may be an OS thread */
         vthread_yield();
+    }
     return err;
 }
 
 static void *races_with_forks(void *arg)
 {
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < (int)how_often(8, 20); round++) {
         start_counting();
         vthread_scope_t *s = open_scope();
         for (int i = 0; i < 3; i++)

@@ -479,7 +479,7 @@ static void *unpark_for_ever(void *unused)
 START_TEST(a_stale_unpark_never_reaches_the_next_life)
 {
     pthread_t unparker;
-    int reached = 0, wrong = 0, enough_reached = (int)how_often(10000, 50000);
+    int reached = 0, wrong = 0, enough_reached = (int)how_often(2000, 50000);
 
     pthread_create(&unparker, NULL, unpark_for_ever, NULL);
     for (int i = 0; reached < enough_reached && i < 20 * enough_reached; i++) {

@@ -214,7 +214,7 @@ START_TEST(random_use_matches_a_list_of_deadlines)
     model.random = random_start("timer_test");
     for (int i = 0; i < MODEL_THREADS; i++)
         model.threads[i] = new_thread();
-    for (int round = 0; round < 300; round++) {
+    for (unsigned round = 0; round < how_often(100, 300); round++) {
         model.now_ns = random_length(&model.random, 63);
         wheel_init(&wheel, 3, model.now_ns);
         model_round();

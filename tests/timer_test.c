@@ -340,7 +340,9 @@ END_TEST
 /* Cancel and expiry at once. */
 
 /* Of both ends of a wait, each owner has to meet so many. */
-enum { OWNERS = 2, OWNED = 50, ENOUGH = 10000 };
+enum { OWNERS = 2, OWNED = 50 };
+
+static unsigned enough; /* of either kind, for each owner */
 
 #define RESUBMITTED THREAD_WOKEN
 
@@ -399,7 +401,7 @@ static void end_wait(struct owner *owner, struct thread *t)
  * has ended has been met: a turn may be long in coming. */
 static void yield_to_wheel(struct owner *owner)
 {
-    if (owner->timed_out < ENOUGH && owner->cancelled > ENOUGH
+    if (owner->timed_out < enough && owner->cancelled > enough
         && owner->in_a_row >= OWNED) {
         owner->in_a_row = 0;
         sched_yield();
@@ -422,7 +424,7 @@ static void *own(void *argument)
 
     for (int i = 0; i < OWNED; i++)
         begin_wait(owner, owner->owned[i]);
-    while (owner->timed_out < ENOUGH || owner->cancelled < ENOUGH) {
+    while (owner->timed_out < enough || owner->cancelled < enough) {
         struct thread *t = owner->owned[random_below(&owner->random, OWNED)];
         end_wait(owner, t);
         wheel_cancel(&wheel, t);
@@ -443,6 +445,7 @@ START_TEST(after_a_cancel_the_deadline_wakes_nobody)
     static struct owner owners[OWNERS];
     pthread_t turner;
 
+    enough = how_often(1000, 10000);
     pthread_create(&turner, NULL, turn_wheel, NULL);
     for (int i = 0; i < OWNERS; i++) {
         owners[i].random.state = random_next(&random);

@@ -11,7 +11,8 @@
  * A program is a function of its seed alone.  What differs is told with the
  * command that runs the program again; the modes are those of the
  * environment: VTHREAD_FREEZE, VTHREAD_MIGRATE, VTHREAD_OWN_LIMIT and so on.
- * TRACE_ITERATIONS tells how many batches of programs each test runs.
+ * TRACE_ITERATIONS tells how many batches of programs each test runs: one, or
+ * eight with STRESS.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -21,7 +22,7 @@
 #include "tests/support.h"
 #include "tests/trace.h"
 
-#define BATCH 64
+#define BATCH 32
 
 static uint64_t first_seed;
 
@@ -47,7 +48,7 @@ static const char *modes(void)
 static uint64_t iterations(void)
 {
     bool is_slow = UNDER_SANITIZER || sanitizer_is_valgrind;
-    return number_from("TRACE_ITERATIONS", is_slow ? 1 : how_often(1, 4));
+    return number_from("TRACE_ITERATIONS", is_slow ? 1 : how_often(1, 8));
 }
 
 /* What programs compute as plain functions. */
@@ -300,6 +301,14 @@ static const struct {
     {"guard", "0", ""},
 };
 
+/* If the environment says how to freeze, the last two are like the second. */
+static int number_of_modes(void)
+{
+    if (!tests_fork())
+        return 1;
+    return (int)COUNT_OF(mode_list) - (getenv("VTHREAD_FREEZE") ? 2 : 0);
+}
+
 static void set_modes(int i)
 {
     set_mode("VTHREAD_COMMON_HOMES", "4");
@@ -425,15 +434,14 @@ int main(void)
 {
     Suite *suite = suite_create("trace");
     TCase *cases = tcase_create("trace");
-    int modes_count = tests_fork() ? COUNT_OF(mode_list) : 1;
     first_seed = random_start("trace_test").state;
     tcase_set_timeout(cases, (double)(PATIENCE_S + 20 * iterations()));
     tcase_add_unchecked_fixture(cases, expect_all, forget_all);
     tcase_add_test(cases, a_program_is_a_function_of_its_seed);
     tcase_add_loop_test(cases, bare_continuations_compute_the_same, 0,
-                        modes_count);
+                        number_of_modes());
     tcase_add_loop_test(cases, virtual_threads_compute_the_same, 0,
-                        modes_count);
+                        number_of_modes());
     tcase_add_test(cases, a_local_that_changes_is_noticed);
     tcase_add_test(cases, a_rounding_mode_that_changes_is_noticed);
     tcase_add_test(cases, registers_that_change_are_noticed);

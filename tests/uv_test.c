@@ -11,7 +11,7 @@
 
 #include "tests/support.h"
 
-enum { CLIENTS = 200, ROUNDS = 20, LARGE = 300000 };
+enum { CLIENTS = 200, ROUNDS = 10, LARGE = 300000 };
 
 /* One for each loop. */
 struct meeting {

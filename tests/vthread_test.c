@@ -220,7 +220,7 @@ static void *unparks_at_random(void *arg)
     struct random random = {p->unparker_seed};
     while (!p->handle)
         vthread_yield();
-    for (int i = 0; i < 4000; i++) {
+    for (unsigned i = 0; i < how_often(1000, 4000); i++) {
         atomic_fetch_add(&p->tokens, 1);
         ck_assert_int_eq(vthread_unpark(p->handle), 0);
         uint64_t pause = random_below(&random, 3);
@@ -295,7 +295,7 @@ static void *rallies(void *number)
 
 START_TEST(no_unpark_of_ten_thousand_is_lost)
 {
-    for (unsigned carriers = 1; carriers <= 4; carriers++) {
+    for (unsigned carriers = 1; carriers <= 4; carriers *= 2) {
         vthread_scheduler_t *s = scheduler_of(carriers);
         partners[0] = partners[1] = 0;
         partners[0] = start_on(s, rallies, pointer(0));
@@ -418,7 +418,7 @@ START_TEST(an_interrupt_does_not_eat_a_permit)
 {
     static vthread_t t;
     vthread_scheduler_t *s = scheduler_of(3);
-    for (int i = 0; i < 2000; i++) {
+    for (unsigned i = 0; i < how_often(500, 2000); i++) {
         t = start_on(s, counts_both, NULL);
         vthread_t other = start_on(s, interrupts, &t);
         vthread_unpark(t);
