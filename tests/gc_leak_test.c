@@ -6,6 +6,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <vthread.h>
 
@@ -99,6 +101,34 @@ static __attribute__((noinline)) void plant_parked(vthread_t *place)
     *place = t;
     t = 0;
 }
+
+/* Behind a file that is no program's lies what anybody has mapped. */
+static __attribute__((noinline)) void plant_behind_a_file(void)
+{
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+    FILE *file = tmpfile();
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(ftruncate(fileno(file), (off_t)page_bytes), 0);
+    char *start = mmap(NULL, 2 * page_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(start, MAP_FAILED);
+    ck_assert_ptr_eq(mmap(start, page_bytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_FIXED, fileno(file), 0),
+                     start);
+    fclose(file);
+    ck_assert_int_eq(vthread_create((vthread_t *)(start + page_bytes), NULL,
+                                    park_once, NULL),
+                     0);
+}
+
+START_TEST(what_lies_behind_a_file_of_data_is_not_static_data)
+{
+    enable();
+    plant_behind_a_file();
+    until_all_wait(1);
+    expect_leaks(1);
+}
+END_TEST
 
 /* Handles kept in every kind of memory. */
 START_TEST(a_parked_thread_is_a_leak_when_nobody_has_its_handle)
@@ -498,6 +528,7 @@ int main(void)
     tcase_add_test(kinds, a_receiver_whose_channel_somebody_has_is_none);
     tcase_add_test(kinds,
                    a_parked_thread_is_a_leak_when_nobody_has_its_handle);
+    tcase_add_test(kinds, what_lies_behind_a_file_of_data_is_not_static_data);
     tcase_add_test(kinds, threads_that_lock_each_other_out_are_leaks);
     tcase_add_test(kinds, who_waits_for_a_lock_of_a_sleeper_is_none);
     tcase_add_test(

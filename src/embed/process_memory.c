@@ -247,15 +247,17 @@ static bool read_memory(int memory_fd, uintptr_t at, void *buffer, size_t size)
     return system_pread(memory_fd, buffer, size, (off_t)at) == (ssize_t)size;
 }
 
-/* Where the ELF file ends whose first mapping starts there; 0: none does. */
+/* Where the ELF file ends whose first mapping starts there: at once, if it is
+ * another file.  0: not known. */
 static uintptr_t image_end(int memory_fd, uintptr_t start)
 {
     ElfW(Ehdr) header;
     ElfW(Phdr) segment;
     uintptr_t first = UINTPTR_MAX, end = 0;
-    if (!read_memory(memory_fd, start, &header, sizeof header)
-        || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+    if (!read_memory(memory_fd, start, &header, sizeof header))
         return 0;
+    if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+        return start;
     for (uintptr_t i = 0; i < header.e_phnum; i++) {
         uintptr_t at = start + header.e_phoff + i * sizeof segment;
         if (!read_memory(memory_fd, at, &segment, sizeof segment))
@@ -280,13 +282,20 @@ struct file {
     bool is_left_out;
 };
 
+/* Its program and its data are in every process that it runs: 30 MB. */
+static bool is_of_valgrind(const char *name)
+{
+    return sanitizer_is_valgrind && strstr(name, "/valgrind/");
+}
+
 static void pass_file(struct file *file, const struct mapping *m,
                       const char *left_out, int memory_fd)
 {
     if (strcmp(m->name, file->name) != 0) {
         uintptr_t end = image_end(memory_fd, m->start);
         memcpy(file->name, m->name, NAME_BYTES);
-        file->is_left_out = strcmp(m->name, left_out) == 0;
+        file->is_left_out =
+            strcmp(m->name, left_out) == 0 || is_of_valgrind(m->name);
         file->image_end = end ? end : UINTPTR_MAX;
     }
     file->mapped_end = m->end;
