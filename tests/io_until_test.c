@@ -114,12 +114,20 @@ static void *attempts(void *arg)
     return arg;
 }
 
+static void attempt_on(bool a_virtual_thread, struct attempt *a)
+{
+    if (a_virtual_thread)
+        join(start(attempts, a));
+    else
+        attempts(a);
+}
+
 START_TEST(what_there_is_room_for_is_sent_though_it_is_late)
 {
     struct pair pair = open_pair(UNIX_STREAM);
     struct attempt a = {.way = _i, .fd = pair.writer, .deadline_ns = PAST_NS};
-    for (int virtual = 0; virtual < 2; virtual++) {
-        virtual ? join(start(attempts, &a)) : attempts(&a);
+    for (int i = 0; i < 2; i++) {
+        attempt_on(i == 1, &a);
         ck_assert_int_eq(a.err, 0);
         ck_assert_uint_eq(a.done, SIZE);
         ck_assert(hears_text(pair.reader));
@@ -133,9 +141,9 @@ START_TEST(without_room_it_ends_at_the_deadline_and_nothing_is_sent)
     struct pair pair = open_pair(UNIX_STREAM);
     struct attempt a = {.way = _i, .fd = pair.writer};
     size_t full = fill(pair.writer);
-    for (int virtual = 0; virtual < 2; virtual++) {
+    for (int i = 0; i < 2; i++) {
         a.deadline_ns = vthread_after(2 * VTHREAD_MS);
-        virtual ? join(start(attempts, &a)) : attempts(&a);
+        attempt_on(i == 1, &a);
         ck_assert_int_eq(a.err, ETIMEDOUT);
         ck_assert_uint_ge(vthread_now(), a.deadline_ns);
         ck_assert_uint_eq(a.done, 99);
