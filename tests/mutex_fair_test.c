@@ -233,7 +233,8 @@ static int lock_somehow(struct random *random)
 static void *locks_at_random(void *seed)
 {
     struct random random = {(uintptr_t)seed};
-    for (unsigned i = 0; i < (UNDER_SANITIZER ? 150 : how_often(200, 600)); i++) {
+    unsigned turns = UNDER_SANITIZER ? 150 : how_often(200, 600);
+    for (unsigned i = 0; i < turns; i++) {
         int err = lock_somehow(&random);
         if (err == 0) {
             be_inside(&random, 0);

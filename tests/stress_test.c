@@ -9,7 +9,8 @@
  * ended as were created, none is left.
  *
  * STRESS_SECONDS tells how long each test runs, which is otherwise a tenth of
- * one, and one with STRESS; SEED replays what the actors do, though not when they do it.
+ * one, and one with STRESS; SEED replays what the actors do, though not when
+ * they do it.
  */
 #include <errno.h>
 #include <stdio.h>
