@@ -189,16 +189,10 @@ static void consume_interruption(void)
 
 void poller_interrupt(void)
 {
-    static const uint64_t one = 1;
-    int saved_errno = errno;
-    ssize_t size;
-
-    if (epoll() < 0 ||
-        atomic_exchange_explicit(&is_interrupted, true, memory_order_acq_rel))
-        return;
-    size = system_write(event_fd, &one, sizeof one);
-    (void)size; /* cannot be full */
-    errno = saved_errno;
+    if (epoll() >= 0
+        && !atomic_exchange_explicit(&is_interrupted, true,
+                                     memory_order_acq_rel))
+        system_signal_event(event_fd);
 }
 
 int poller_wait(struct poller_event *events, int capacity, uint64_t deadline_ns)

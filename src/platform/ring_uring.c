@@ -85,20 +85,14 @@ static struct {
 
 static void push(struct ring_link *link)
 {
-    static const uint64_t one = 1;
     struct ring_link *first
         = atomic_load_explicit(&handed_in, memory_order_relaxed);
 
     do
         link->next = first;
     while (!atomic_compare_exchange_weak(&handed_in, &first, link));
-    if (atomic_load(&is_asleep) && atomic_exchange(&is_asleep, false)) {
-        int saved_errno = errno;
-        ssize_t size = system_write(event_fd, &one, sizeof one);
-
-        (void)size; /* cannot be full */
-        errno = saved_errno;
-    }
+    if (atomic_load(&is_asleep) && atomic_exchange(&is_asleep, false))
+        system_signal_event(event_fd);
 }
 
 void ring_submit(struct ring_request *request)
