@@ -209,7 +209,7 @@ static void keep(const struct suspect *suspect, const struct pool_stuck *stuck,
 {
     bool holds_home = kind == TRACE_HOME_HELD;
     struct hog_record record = {
-        .handle = suspect->handle,
+        .inverted_handle = ~suspect->handle,
         .fn = (uintptr_t)suspect->fn,
         .told_ns = clock_now_ns(),
         .held_ns = stuck->held_ns,

@@ -14,7 +14,7 @@
 
 #include "platform/atomics.h"
 
-enum { AFTER_NUMBER = offsetof(struct hog_record, handle) };
+enum { AFTER_NUMBER = offsetof(struct hog_record, inverted_handle) };
 
 struct hog_record hog_table[HOG_RECORDS];
 static _Atomic uint64_t last; /* number given */

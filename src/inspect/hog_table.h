@@ -14,7 +14,9 @@ enum { HOG_RECORDS = 16, HOG_FRAMES = 16 };
 struct hog_record {
     _Atomic uint64_t number; /* 2 * n: it is there, the nth from 1; odd: being
                                 written; 0: there never was one */
-    uint64_t handle, fn;     /* of the thread */
+    uint64_t inverted_handle; /* of the thread; ~, or it would be found by who
+                                 looks for leaks, and the thread with it */
+    uint64_t fn;             /* the thread's */
     uint64_t told_ns;        /* when, by the monotonic clock */
     uint64_t held_ns;        /* for how long it had stayed, */
     uint64_t starved_ns;     /* and others had been ready besides */

@@ -90,6 +90,11 @@ static void visit_all(struct dump *dump, void *arg,
 
 /* ---- What a record says ------------------------------------------------- */
 
+static uint64_t handle_of(const struct hog *hog)
+{
+    return ~field(hog, AT_hog_record_inverted_handle);
+}
+
 static const char *name_of(const struct hog *hog)
 {
     char *name = hog->bytes + hog->library->value[AT_hog_record_name];
@@ -143,7 +148,7 @@ static void write_hog(struct dump *dump, const struct hog *hog, void *is_first)
         printf("\nThe last that kept what others waited for\n");
     *(bool *)is_first = false;
     printf("  thread %" PRIu64 "%s%s%s, on %s for %.0f ms",
-           field(hog, AT_hog_record_handle), *name ? " '" : "", name,
+           handle_of(hog), *name ? " '" : "", name,
            *name ? "'" : "", holds_home ? "a common home" : "its carrier",
            (double)field(hog, AT_hog_record_held_ns) / 1e6);
     if (ago >= 0)
@@ -189,7 +194,7 @@ static void put_hog(struct dump *dump, const struct hog *hog, void *arg)
     json_open_object(json, NULL);
     json_text(json, "keeps",
               field(hog, AT_hog_record_holds_home) ? "home" : "carrier");
-    json_unsigned(json, "thread", field(hog, AT_hog_record_handle));
+    json_unsigned(json, "thread", handle_of(hog));
     if (*name_of(hog))
         json_text(json, "name", name_of(hog));
     dump_function(dump, field(hog, AT_hog_record_fn), entry, sizeof entry);
