@@ -188,6 +188,9 @@ int gc_leaks_each(bool (*visit)(const vthread_gc_leak_t *leak, void *argument),
     vthread_gc_leak_t leak;
     if (!gc_is_on())
         return EPERM;
+    /* Or the look would find there what an earlier one has left. */
+    memset(&leak, 0, sizeof leak);
+    __asm__ volatile("" ::"r"(&leak) : "memory");
     os_lock_acquire(&lock);
     int err = look();
     for (size_t i = 0; err == 0 && i < leak_table.count; i++) {
