@@ -503,7 +503,8 @@ START_TEST(without_memory_it_is_an_error_and_nothing_is_lost)
         err = vthread_gc_leaks(NULL, 0, &count);
         memory_fail_after(0);
         ck_assert(err == 0 || (err == ENOMEM && count == 42));
-        ck_assert_uint_lt(mapped_pages(), pages + ((size_t)1 << 26) / 4096);
+        /* Lost would be 64 GiB; malloc maps 64 MiB for another OS thread. */
+        ck_assert_uint_lt(mapped_pages(), pages + ((size_t)1 << 32) / 4096);
     }
     ck_assert_uint_gt(n, 4); /* address space twice, memory for both, ... */
     expect_leaks(1);
