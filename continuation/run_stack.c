@@ -345,17 +345,17 @@ static bool share(struct run_stack *stack, uint32_t shares)
                memory_order_relaxed);
 }
 
-/* Homes are taken in turn, the less shared of two: as good as the least
- * shared of all, without looking at all.  Who finds that another has just
- * taken the same one looks further: should the other not come back soon, it
- * would wait for it without need.  NULL: there is none, or others were
- * faster each time. */
 static uint32_t usable_common(void)
 {
     /* Pairs with the release in grow. */
     return atomic_load_explicit(&common.ready, memory_order_acquire);
 }
 
+/* Homes are taken in turn, the less shared of two: as good as the least
+ * shared of all, without looking at all.  Who finds that another has just
+ * taken the same one looks further: should the other not come back soon, it
+ * would wait for it without need.  NULL: there is none, or others were
+ * faster each time. */
 struct run_stack *run_stack_take_common(void)
 {
     uint32_t count = usable_common();

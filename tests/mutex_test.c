@@ -134,7 +134,8 @@ static void *sees_who_holds_it(void *arg)
         ck_assert(vthread_mutex_is_held(m));
         ck_assert_ptr_null(join(start(is_held, m)));
         unlock(m);
-        ck_assert(vthread_mutex_is_held(m) == (kind == VTHREAD_MUTEX_RECURSIVE));
+        ck_assert(vthread_mutex_is_held(m)
+                  == (kind == VTHREAD_MUTEX_RECURSIVE));
         if (kind == VTHREAD_MUTEX_RECURSIVE)
             unlock(m);
         ck_assert(!vthread_mutex_is_held(m));

@@ -20,6 +20,7 @@
 #include "embed/leak_trace.h"
 #include "inspect/describe.h"
 #include "platform/futex.h"
+#include "platform/registers.h"
 #include "thread.h"
 #include "waiting.h"
 
@@ -84,7 +85,7 @@ static __attribute__((noinline)) int run_trace(struct leak_trace *trace)
 {
     __builtin_unwind_init();
     int err = run_stopped(trace);
-    __asm__ volatile("" ::: "memory"); /* no tail call */
+    registers_frame_ends();
     return err;
 }
 

@@ -38,6 +38,7 @@
 #include "embed/gc_library.h"
 #include "embed/roots.h"
 #include "platform/panic.h"
+#include "platform/registers.h"
 
 enum { CLEARED_BYTES = 2048 };
 
@@ -245,7 +246,7 @@ static __attribute__((noinline)) void sleep_known(struct sleep *sleep)
 {
     __builtin_unwind_init();
     sleep_stopped(sleep);
-    __asm__ volatile("" ::: "memory"); /* no tail call */
+    registers_frame_ends();
 }
 
 /* An OS thread that the collector does not know it does not stop either. */

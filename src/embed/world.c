@@ -43,6 +43,7 @@
 #include "platform/futex.h"
 #include "platform/os_thread.h"
 #include "platform/panic.h"
+#include "platform/registers.h"
 #include "settings.h"
 #include "thread.h"
 
@@ -102,13 +103,6 @@ static void set_busy(struct roots_os_thread *record, bool is_busy)
 static bool is_busy(const struct roots_os_thread *record)
 {
     return atomic_load_explicit(&record->is_busy, memory_order_seq_cst);
-}
-
-/* Where a frame that holds the registers of its caller is left, no sooner: a
- * tail call would leave it, and them, to whoever is called. */
-static inline void frame_ends(void)
-{
-    __asm__ volatile("" ::: "memory");
 }
 
 /* An address below all that the caller's frame has pushed. */
@@ -178,7 +172,7 @@ __attribute__((noinline)) static void sleep_busy(void (*fn)(void *arg),
     be_idle(record_self(), sp);
     fn(arg);
     be_busy(record_self(), sp);
-    frame_ends();
+    registers_frame_ends();
 }
 
 static void sleep(void (*fn)(void *arg), void *arg)
@@ -262,7 +256,7 @@ __attribute__((noinline)) void world_wait(void)
     __builtin_unwind_init();
     if (world_leave(below_caller()))
         world_come_back();
-    frame_ends();
+    registers_frame_ends();
 }
 
 /* ---- Stopping ----------------------------------------------------------- */
@@ -300,7 +294,7 @@ __attribute__((noinline)) static void take_turn(void)
     os_lock_acquire(&world.lock);
     if (was_busy)
         set_busy(record_self(), true); /* nobody stops it but the caller */
-    frame_ends();
+    registers_frame_ends();
 }
 
 int vthread_world_stop(void)

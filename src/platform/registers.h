@@ -55,4 +55,12 @@ static inline void registers_store(uintptr_t stored[REGISTERS_PRESERVED])
 #endif
 }
 
+/* The last thing in a function that has its caller's registers in its frame,
+ * by __builtin_unwind_init: a tail call would leave the frame, and them, to
+ * whoever is called. */
+static inline void registers_frame_ends(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
 #endif

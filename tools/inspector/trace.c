@@ -263,7 +263,8 @@ static int trace_program(char **program, const struct options *options)
 
 /* ---- A process ---------------------------------------------------------- */
 
-/* `left`: where what there was until then is; NULL: there is all, or nothing. */
+/* `left`: where what there was until then is; NULL: there is all, or
+ * nothing. */
 static int complain_end(pid_t pid, const char *left)
 {
     complain("process %d has ended, or closed its control socket%s%s",
