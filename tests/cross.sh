@@ -68,7 +68,6 @@ cases_of() { # NOUN
     *-musl:pin_episode) echo "none,costs: musl-gcc has no unwinder" ;;
     *-gnu:hog)
         echo "hogs: in /proc are the system calls that qemu-user makes" ;;
-    *-gnu:io_until) echo "sending,accepting: qemu-user has no pwritev2" ;;
     *-gnu:memory)
         echo "memory: qemu-user heeds no advice, nor tells of any in smaps" ;;
     *-gnu:pin_episode)

@@ -100,6 +100,17 @@ all_can_be_walked()
             "$work/all.said"
 }
 
+# Arguments are told of frames in place; what is read of one in the chunks
+# would be others' memory.
+arguments_are_left_out()
+{
+    local told=0
+    grep -qE "^\\* [0-9]+ .*'deep'" "$work/list" || told=1
+    grep -q ' waits_inside (' "$work/deep.said" &&
+        same "$told" "$(grep -c ' waits_inside (.*depth=' "$work/deep.said" |
+            sed 's/^[1-9].*/1/')"
+}
+
 says() # NAME TEXT
 {
     grep -qF "$2" "$work/$1.said" || { cat "$work/out"; return 1; }
@@ -125,6 +136,7 @@ look()
     claim "what they wait for is told" waits_are_told
     claim "a parked thread" is_at deep \
         '(waits_inside ){4}parks'
+    claim "arguments, of frames in place only" arguments_are_left_out
     claim "a command for all of them" all_can_be_walked
     claim "one that waits for a lock" is_at left-handed \
         'take_both takes_left_first'

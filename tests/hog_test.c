@@ -204,13 +204,17 @@ static void *calls_the_hog(void *s)
     return NULL;
 }
 
+/* On a machine that has much to do an OS thread may not say in time where it
+ * is: the first, second and fourth time are told. */
 static void hogs_and_tells(void)
 {
     setenv("VTHREAD_HOG_MS", "5", 1);
     setenv("VTHREAD_REPORT", "hogs", 1);
-    vthread_scheduler_t *s = scheduler_of(1);
-    join(start_on(s, calls_the_hog, s));
-    shut_down(s);
+    for (int i = 0; i < 4; i++) {
+        vthread_scheduler_t *s = scheduler_of(1);
+        join(start_on(s, calls_the_hog, s));
+        shut_down(s);
+    }
 }
 
 START_TEST(a_hog_is_told_with_the_function_it_is_in)

@@ -16,7 +16,8 @@
 #
 # Nothing is written into the process.  Frames of a thread that lie in its
 # chunks are walked there; but gdb reads locals where the stack was, and there
-# are others' frames now: "info vthreads" marks such threads with a star.
+# are others' frames now: "info vthreads" marks such threads with a star, and
+# bt leaves their arguments out.
 #
 # Where everything is in memory the library tells: vthread_layout, see
 # src/inspect/layout.h.
@@ -26,6 +27,7 @@ import re
 import struct
 
 import gdb
+from gdb.FrameDecorator import FrameDecorator
 from gdb.unwinder import Unwinder
 
 LAYOUT_VERSION = 1
@@ -413,12 +415,14 @@ class VirtualThreadUnwinder(Unwinder):
     def __init__(self):
         super().__init__("libvthread")
         self.callers = {}
+        self.frozen = set()  # those of the frames that are in chunks
         self.thread = None  # that is looked at
         self.first = 0      # the level of its first frame
 
     def clear(self):
         if self.callers or self.thread:
             self.callers = {}
+            self.frozen = set()
             self.thread = None
             self.first = 0
             gdb.invalidate_cached_frames()
@@ -446,8 +450,16 @@ class FrameId:
         self.pc = pc
 
 
+class FrozenFrame(FrameDecorator):
+    """One whose arguments are not where gdb would read them."""
+
+    def frame_args(self):
+        return None
+
+
 class VirtualThreadFilter:
-    """Leaves out the frames of the OS thread."""
+    """Leaves out the frames of the OS thread, and arguments that are others'
+    memory now."""
 
     def __init__(self):
         self.name = "libvthread"
@@ -456,7 +468,13 @@ class VirtualThreadFilter:
         gdb.frame_filters[self.name] = self
 
     def filter(self, frames):
-        return itertools.islice(frames, unwinder.first, None)
+        return map(self.decorate, itertools.islice(frames, unwinder.first,
+                                                   None))
+
+    @staticmethod
+    def decorate(frame):
+        return FrozenFrame(frame) if unwinder.frozen and key_at(
+            frame.inferior_frame()) in unwinder.frozen else frame
 
 
 unwinder = VirtualThreadUnwinder()
@@ -513,6 +531,7 @@ def walk_frozen(process, sp, frames, registers):
         frame = frame_of(key_of(registers))
         if not frame:
             return
+        unwinder.frozen.add(key_of(registers))
         frame.select()
         text = gdb.execute("info frame", to_string=True)
         before = re.search(r"Previous frame's sp is (0x[0-9a-f]+)", text)

@@ -86,8 +86,7 @@ static long attempt(void *arg)
 {
     struct file_io *io = arg;
     return io->writes
-               ? system_pwritev2(io->fd, io->next, io->next_count,
-                                 io->offset, io->flags)
+               ? system_pwritev(io->fd, io->next, io->next_count, io->offset)
                : system_preadv2(io->fd, io->next, io->next_count,
                                 io->offset, io->flags);
 }
@@ -125,8 +124,9 @@ static ssize_t read_some(struct file_io *io, bool is_direct)
     ssize_t result = call(io, BLOCKING_SHORT, RWF_NOWAIT);
     if (result == -EAGAIN)
         return from_disk(io);
-    /* Some kernels say that the file ends where its cache does. */
-    if (result == -EOPNOTSUPP || result == 0)
+    /* Old kernels lack the call; some say that the file ends where its cache
+     * does. */
+    if (result == -EOPNOTSUPP || result == -ENOSYS || result == 0)
         return call(io, BLOCKING_SHORT, 0);
     return result;
 }

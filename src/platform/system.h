@@ -160,16 +160,19 @@ static inline ssize_t system_sendfile(int out_fd, int in_fd, off_t *offset,
     return syscall(SYS_sendfile, out_fd, in_fd, offset, size_bytes);
 }
 
+/* Without flags by the older call, which every kernel and emulator has. */
 static inline ssize_t system_preadv2(int fd, const struct iovec *iov,
                                      int count, off_t offset, int flags)
 {
-    return syscall(SYS_preadv2, fd, iov, count, offset, 0, flags);
+    return flags == 0
+               ? syscall(SYS_preadv, fd, iov, count, offset, 0)
+               : syscall(SYS_preadv2, fd, iov, count, offset, 0, flags);
 }
 
-static inline ssize_t system_pwritev2(int fd, const struct iovec *iov,
-                                      int count, off_t offset, int flags)
+static inline ssize_t system_pwritev(int fd, const struct iovec *iov,
+                                     int count, off_t offset)
 {
-    return syscall(SYS_pwritev2, fd, iov, count, offset, 0, flags);
+    return syscall(SYS_pwritev, fd, iov, count, offset, 0);
 }
 
 static inline int system_openat(int directory, const char *path, int flags,
