@@ -272,6 +272,20 @@ static void *counts_its_turns(void *turns)
     return NULL;
 }
 
+static void *comes_to_one_without_a_request(void *arg)
+{
+    vthread_safepoint_reached();
+    return arg;
+}
+
+START_TEST(a_safepoint_that_nobody_asked_for_goes_on)
+{
+    comes_to_one_without_a_request(NULL);
+    join(start(comes_to_one_without_a_request, NULL));
+    ck_assert_uint_eq(vthread_safepoint_requests, 0);
+}
+END_TEST
+
 START_TEST(requests_are_taken_back_when_nobody_is_there_for_them)
 {
     static const vthread_embedder_t slicing = {.time_slice_ns = VTHREAD_MS};
@@ -333,6 +347,7 @@ int main(void)
     tcase_add_test(cases, a_recursion_that_asks_stops_before_the_guard);
     cases = new_case(suite, "safepoint");
     tcase_add_test(cases, a_busy_thread_lets_others_run_at_its_safepoints);
+    tcase_add_test(cases, a_safepoint_that_nobody_asked_for_goes_on);
     tcase_add_test(cases,
                    requests_are_taken_back_when_nobody_is_there_for_them);
     cases = new_case(suite, "cancel");

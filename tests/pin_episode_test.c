@@ -58,6 +58,24 @@ static OWN_FRAME void holds_the_second_of_two(void)
     vthread_lock_released(&other_lock);
 }
 
+/* As around a wait for a condition: what is told is where it was taken. */
+static OWN_FRAME void suspends_and_resumes(void)
+{
+    vthread_lock_place_t place = vthread_lock_suspend(&lock);
+    ck_assert_ptr_nonnull(place.site);
+    vthread_lock_resume(&lock, &place);
+}
+
+static OWN_FRAME void has_suspended_what_it_holds(void)
+{
+    vthread_lock_taken(&lock, VTHREAD_HOLD_MUTEX, NULL);
+    vthread_lock_taken(&lock, VTHREAD_HOLD_MUTEX, NULL);
+    suspends_and_resumes();
+    parks();
+    vthread_lock_released(&lock);
+    vthread_lock_released(&lock);
+}
+
 static OWN_FRAME void pins(void)
 {
     vthread_pin();
@@ -133,6 +151,8 @@ static const struct expectation {
      VTHREAD_HOLD_READ, 1, takes, false, ""},
     {holds_the_second_of_two, VTHREAD_PINNED_BY_LOCK, 1, &other_lock,
      VTHREAD_HOLD_WRITE, 1, holds_the_second_of_two, true, ""},
+    {has_suspended_what_it_holds, VTHREAD_PINNED_BY_LOCK, 1, &lock,
+     VTHREAD_HOLD_MUTEX, 2, has_suspended_what_it_holds, true, ""},
     {pins, VTHREAD_PINNED_BY_PIN, 1, NULL, VTHREAD_HOLD_PIN, 1, pins, true,
      ""},
     {pins_with_a_reason, VTHREAD_PINNED_BY_PIN, 1, NULL, VTHREAD_HOLD_PIN, 1,
@@ -207,6 +227,16 @@ END_TEST
 
 /* ---- No false ones ------------------------------------------------------ */
 
+static void waits_with_a_suspended_lock(void)
+{
+    vthread_lock_taken(&lock, VTHREAD_HOLD_OTHER, NULL);
+    vthread_lock_place_t place = vthread_lock_suspend(&lock);
+    vthread_sleep(VTHREAD_US);
+    vthread_lock_resume(&lock, &place);
+    vthread_lock_released(&lock);
+    vthread_sleep(VTHREAD_US);
+}
+
 static void *waits_without_a_pin(void *arg)
 {
     vthread_lock_taken(&lock, VTHREAD_HOLD_OTHER, NULL);
@@ -221,6 +251,11 @@ static void *waits_without_a_pin(void *arg)
     vthread_lock_released(&lock);
     vthread_lock_released(&lock);
     vthread_sleep(VTHREAD_US);
+    vthread_lock_taken(&lock, VTHREAD_HOLD_OTHER, NULL);
+    vthread_lock_taken(&lock, VTHREAD_HOLD_OTHER, NULL);
+    vthread_lock_forget(&lock);
+    vthread_sleep(VTHREAD_US);
+    waits_with_a_suspended_lock();
     vthread_block(return_argument, NULL, NULL);
     vthread_sleep(VTHREAD_US);
     return arg;
@@ -236,6 +271,25 @@ START_TEST(a_wait_that_is_not_pinned_is_no_episode)
         vthread_unpark(threads[i]);
     for (unsigned i = 0; i < COUNT_OF(threads); i++)
         join(threads[i]);
+    ck_assert_uint_eq(pin_ring_next(), 1);
+}
+END_TEST
+
+static void *names_what_it_does_not_hold(void *arg)
+{
+    vthread_lock_forget(&lock);
+    vthread_lock_place_t place = vthread_lock_suspend(&lock);
+    ck_assert_ptr_null(place.site);
+    vthread_lock_resume(&lock, &place);
+    vthread_sleep(VTHREAD_US);
+    return arg;
+}
+
+START_TEST(what_is_not_held_cannot_be_suspended_or_forgotten)
+{
+    collect_episodes();
+    names_what_it_does_not_hold(NULL);
+    join(start(names_what_it_does_not_hold, NULL));
     ck_assert_uint_eq(pin_ring_next(), 1);
 }
 END_TEST
@@ -484,6 +538,7 @@ int main(void)
                         COUNT_OF(expectations));
     cases = new_case(suite, "none");
     tcase_add_test(cases, a_wait_that_is_not_pinned_is_no_episode);
+    tcase_add_test(cases, what_is_not_held_cannot_be_suspended_or_forgotten);
     tcase_add_test(cases, below_the_threshold_nothing_is_recorded);
     tcase_add_test(cases, nothing_is_recorded_for_nobody);
     tcase_add_test(cases, switched_off_nobody_can_have_them);
