@@ -15,7 +15,7 @@ enum { THREADS = 12, SIGNALS = 4 };
 /* Of each thread. */
 static int calls(void)
 {
-    return getenv("STRESS") ? 100 : 4;
+    return getenv("STRESS") ? 30 : 4;
 }
 
 static const int handler_flags[] = {SA_RESTART, SA_RESTART | SA_ONSTACK};

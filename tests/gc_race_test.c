@@ -4,7 +4,7 @@
  *
  * First the states that last for some instructions only, made by hand; then
  * many looks beside those who go through them, GC_LOOKS in each test: six, or
- * a thousand with STRESS.
+ * two hundred with STRESS, in each setting.
  */
 #include "tests/collect.h"
 
@@ -358,7 +358,7 @@ static void *(*const works[])(void *) = {
 START_TEST(a_look_beside_threads_that_wake_each_other_finds_none)
 {
     vthread_t threads[PAIRS];
-    uint64_t looks = number_from("GC_LOOKS", getenv("STRESS")        ? 1000
+    uint64_t looks = number_from("GC_LOOKS", getenv("STRESS")        ? 200
                                              : sanitizer_is_valgrind ? 5
                                                                      : 6);
     enable();
