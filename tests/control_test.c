@@ -485,6 +485,37 @@ START_TEST(a_forked_child_has_none_and_holds_none)
 }
 END_TEST
 
+/* Each client comes just when a child is made; it hears the end all the same,
+ * though all the children live. */
+START_TEST(nor_does_one_that_is_forked_while_a_client_comes_or_goes)
+{
+    pid_t children[100];
+    int until_end[2], count = getenv("STRESS") ? 100 : 20;
+    ck_assert_int_eq(pipe(until_end), 0);
+    open_control();
+    for (int i = 0; i < count; i++) {
+        char byte;
+        int fd = call(getpid());
+        say(fd, i % 2 ? "stats\n" : "nonsense\n");
+        if ((children[i] = fork()) == 0) {
+            close(fd);
+            close(until_end[1]);
+            expect(read(until_end[0], &byte, 1) == 0);
+            _exit(0);
+        }
+        hear(fd);
+    }
+    close(until_end[0]);
+    close(until_end[1]);
+    for (int i = 0; i < count; i++) {
+        int status;
+        ck_assert_int_eq(waitpid(children[i], &status, 0), children[i]);
+        ck_assert_int_eq(status, 0);
+    }
+    close_control();
+}
+END_TEST
+
 /* A child with a crowd that exits when a byte has come. */
 static pid_t start_child(int *tell)
 {
@@ -597,6 +628,8 @@ int main(void)
     tcase_add_test(bad, another_user_is_turned_away);
     TCase *others = new_case(suite, "processes");
     tcase_add_test(others, a_forked_child_has_none_and_holds_none);
+    tcase_add_test(others,
+                   nor_does_one_that_is_forked_while_a_client_comes_or_goes);
     tcase_add_test(others,
                    who_is_being_served_gets_the_rest_when_the_process_ends);
     tcase_add_test(others, one_that_reads_nothing_does_not_keep_the_process);

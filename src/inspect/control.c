@@ -16,6 +16,11 @@
  * a client may take nothing; and others than the same user are turned away
  * before they get a slot.
  *
+ * A forked child has the descriptors and none of the threads: it closes all of
+ * them, so that clients see the end of the parent and the name becomes free.
+ * So each stands, from its first moment to its last, in a place that the child
+ * knows; it comes and goes under the lock `forks`, which a fork takes as well.
+ *
  * Not here: the answers; see control_stats.c and those named in `commands`.
  */
 #include "inspect/control.h"
@@ -64,9 +69,9 @@ static const struct command {
 enum phase { SERVING, DRAINING, STOPPING };
 
 /* Field letters: T the thread that serves, P the acceptor; with both, who has
- * it is told by is_serving. */
+ * it is told by is_serving; F changed under the lock `forks`. */
 struct control_client {
-    int fd;                     /* P, T: -1 when there is none */
+    int fd;                     /* P, T, F: -1 when there is none */
     _Atomic bool is_serving;    /* A: set by P, cleared by T, at its end */
     bool has_thread;            /* P: to be joined */
     bool is_answered;           /* T: "ok" has been sent */
@@ -77,14 +82,16 @@ static struct {
     struct os_lock lock;
     bool is_on;                /* L */
     struct os_thread acceptor; /* L */
-    int listener;              /* S: set before its threads start */
-    int wake;                  /* S: an eventfd, readable from DRAINING on */
+    struct os_lock forks;      /* the last one to be taken */
+    int listener;              /* S, F: set before its threads start */
+    int wake;                  /* S, F: an eventfd, readable after SERVING */
+    int arriving;              /* P, F: a client's that is in no slot yet */
     _Atomic uint32_t phase;    /* A */
     _Atomic uint64_t drain_until_ns; /* A: set before DRAINING */
     _Atomic uint32_t has_drained;    /* A: a futex; set by the acceptor */
     struct control_client clients[CONTROL_CLIENTS_MAX];
     char called_back[CALLED_BACK_BYTES]; /* S */
-} control = {.listener = -1, .wake = -1};
+} control = {.listener = -1, .wake = -1, .arriving = -1};
 
 static _Atomic unsigned os_threads;
 
@@ -111,6 +118,43 @@ static void count_out(void)
 {
     atomic_fetch_sub_explicit(&os_threads, 1, memory_order_seq_cst);
     deadlock_note();
+}
+
+/* ---- Descriptors and forks ---------------------------------------------- */
+
+static void close_place(int *place)
+{
+    if (*place >= 0)
+        system_close(*place);
+    *place = -1;
+}
+
+static void close_descriptor(int *place)
+{
+    os_lock_acquire(&control.forks);
+    close_place(place);
+    os_lock_release(&control.forks);
+}
+
+static void before_fork(void)
+{
+    os_lock_acquire(&control.forks);
+}
+
+static void in_parent(void)
+{
+    os_lock_release(&control.forks);
+}
+
+static void in_forked_child(void)
+{
+    close_place(&control.listener);
+    close_place(&control.wake);
+    close_place(&control.arriving);
+    for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        close_place(&control.clients[i].fd);
+    control.is_on = false;
+    os_lock_release(&control.forks);
 }
 
 /* ---- Waiting ------------------------------------------------------------ */
@@ -293,10 +337,7 @@ static void serve_client(void *arg)
     struct control_client *client = arg;
     count_in();
     answer(client);
-    /* In this order: a forked child closes what stands there. */
-    int fd = client->fd;
-    client->fd = -1;
-    system_close(fd);
+    close_descriptor(&client->fd);
     count_out();
     /* Release: the slot is free after all that; pairs with free_slot. */
     atomic_store_explicit(&client->is_serving, false, memory_order_release);
@@ -324,17 +365,27 @@ static struct control_client *free_slot(void)
     return NULL;
 }
 
-/* Has the descriptor from here on. */
-static void admit(int fd)
+/* From the place where it has arrived to one of its own. */
+static void move_to(struct control_client *client)
+{
+    os_lock_acquire(&control.forks);
+    client->fd = control.arriving;
+    control.arriving = -1;
+    os_lock_release(&control.forks);
+}
+
+/* Who has arrived gets a slot and a thread, or is told why not. */
+static void admit(void)
 {
     struct control_client *client = free_slot();
     if (!client) {
-        refuse(fd, "it serves as many clients as it can already");
-        system_close(fd);
+        refuse(control.arriving,
+               "it serves as many clients as it can already");
+        close_descriptor(&control.arriving);
         return;
     }
     client->is_answered = false;
-    client->fd = fd;
+    move_to(client);
     /* Relaxed: the start of the thread orders it. */
     atomic_store_explicit(&client->is_serving, true, memory_order_relaxed);
     client->has_thread = os_thread_start(&client->os_thread, "vthread-client",
@@ -343,22 +394,29 @@ static void admit(int fd)
     if (client->has_thread)
         return;
     atomic_store_explicit(&client->is_serving, false, memory_order_relaxed);
-    client->fd = -1;
-    refuse(fd, "no OS thread can be had");
-    system_close(fd);
+    refuse(client->fd, "no OS thread can be had");
+    close_descriptor(&client->fd);
+}
+
+static bool let_arrive(void)
+{
+    os_lock_acquire(&control.forks);
+    control.arriving =
+        system_accept4(control.listener, NULL, NULL, SOCK_CLOEXEC);
+    os_lock_release(&control.forks);
+    return control.arriving >= 0;
 }
 
 /* False: nobody waits to be let in, or nobody can be. */
 static bool accept_one(void)
 {
-    int fd = system_accept4(control.listener, NULL, NULL, SOCK_CLOEXEC);
-    if (fd < 0)
+    if (!let_arrive())
         return false;
-    if (is_admitted(fd)) {
-        admit(fd);
+    if (is_admitted(control.arriving)) {
+        admit();
         return true;
     }
-    system_close(fd);
+    close_descriptor(&control.arriving);
     system_poll(NULL, 0, REFUSAL_PAUSE_MS);
     return true;
 }
@@ -376,28 +434,31 @@ static void accept_clients(void)
     }
 }
 
-static int connect_to(const char *name)
+static bool connect_to(int fd, const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(name);
     memcpy(address.sun_path + 1, name, length);
     socklen_t size =
         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0
-        && (system_connect(fd, (struct sockaddr *)&address, size) != 0
-            || !is_admitted(fd))) {
-        system_close(fd);
-        return -1;
-    }
-    return fd;
+    return system_connect(fd, (struct sockaddr *)&address, size) == 0;
 }
 
 static void call_back(void)
 {
-    int fd = control.called_back[0] ? connect_to(control.called_back) : -1;
-    if (fd >= 0)
-        admit(fd);
+    if (!control.called_back[0])
+        return;
+    os_lock_acquire(&control.forks);
+    control.arriving =
+        socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    os_lock_release(&control.forks);
+    if (control.arriving < 0)
+        return;
+    if (connect_to(control.arriving, control.called_back)
+        && is_admitted(control.arriving))
+        admit();
+    else
+        close_descriptor(&control.arriving);
 }
 
 static void accept_and_join(void *arg)
@@ -434,27 +495,25 @@ static int listen_at(int fd)
 
 static void close_both(void)
 {
-    if (control.listener >= 0)
-        system_close(control.listener);
-    if (control.wake >= 0)
-        system_close(control.wake);
-    control.listener = control.wake = -1;
+    close_descriptor(&control.listener);
+    close_descriptor(&control.wake);
 }
 
-/* A forked child has the descriptors and none of the threads: it lets go of
- * them, so that clients see the end of the parent. */
-static void in_forked_child(void)
+static bool open_both(void)
 {
-    close_both();
-    for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
-        if (control.clients[i].fd >= 0)
-            system_close(control.clients[i].fd);
-    control.is_on = false;
+    os_lock_acquire(&control.forks);
+    control.listener =
+        socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    control.wake = eventfd(0, EFD_CLOEXEC);
+    os_lock_release(&control.forks);
+    return control.listener >= 0 && control.wake >= 0;
 }
 
 static void register_ends(void)
 {
-    pthread_atfork(NULL, NULL, in_forked_child);
+    for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        control.clients[i].fd = -1;
+    pthread_atfork(before_fork, in_parent, in_forked_child);
     atexit(control_drain);
 }
 
@@ -463,14 +522,7 @@ static int start(const char *called_back)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, register_ends);
-    for (unsigned i = 0; i < CONTROL_CLIENTS_MAX; i++)
-        control.clients[i].fd = -1;
-    control.listener =
-        socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    control.wake = eventfd(0, EFD_CLOEXEC);
-    int err = control.listener < 0 || control.wake < 0
-                  ? errno
-                  : listen_at(control.listener);
+    int err = open_both() ? listen_at(control.listener) : errno;
     if (err == 0) {
         format_text(control.called_back, sizeof control.called_back - 1, "%s",
                     called_back);
