@@ -455,22 +455,25 @@ END_TEST
 
 START_TEST(a_forked_child_has_none_and_holds_none)
 {
-    int until_end[2];
+    int until_end[2], begun[2];
+    char byte;
     control_patience_ms = 1000000;
     ck_assert_int_eq(pipe(until_end), 0);
+    ck_assert_int_eq(pipe(begun), 0);
     open_control();
     int fd = call(getpid());
     say(fd, "threads 0");
     start_crowd(1); /* by now it is being served, or about to be */
     pid_t parent = getpid(), child = fork();
     if (child == 0) {
-        char byte;
         close(fd);
         close(until_end[1]);
         expect(try_call(getpid()) == -1);
+        expect(write(begun[1], "", 1) == 1);
         expect(read(until_end[0], &byte, 1) == 0);
         _exit(0);
     }
+    ck_assert_int_eq(read(begun[0], &byte, 1), 1);
     close_control();
     hear(fd); /* it ends, although the child lives */
     ck_assert_int_eq(try_call(parent), -1);
@@ -478,6 +481,8 @@ START_TEST(a_forked_child_has_none_and_holds_none)
     close_control();
     close(until_end[0]);
     close(until_end[1]);
+    close(begun[0]);
+    close(begun[1]);
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);

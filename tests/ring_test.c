@@ -125,7 +125,8 @@ START_TEST(a_byte_that_races_an_interrupt_is_not_lost)
         if (i % 2)
             vthread_interrupt(t);
         require(write(race.pair.writer, "x", 1) == 1);
-        vthread_interrupt(t);
+        if (i % 2 == 0)
+            vthread_interrupt(t);
         join(t);
         struct pollfd left = {.fd = race.pair.reader, .events = POLLIN};
         int is_left = poll(&left, 1, 0);

@@ -22,7 +22,6 @@ local function connect()
         if connection then return connection end
         vthread.sleep(0.01 * attempt)
     end
-    error("cannot connect to " .. host .. ":" .. port)
 end
 
 local function read_answer(connection)
@@ -37,7 +36,8 @@ end
 
 local function ask(number)
     local connection <close> = connect()
-    connected:send(number)
+    connected:send(connection and number or false)
+    if not connection then return end
     start:receive() -- closed: all are there
     for request = 1, requests do
         local body = number .. "." .. request
@@ -54,8 +54,13 @@ local threads = {}
 for number = 1, connections do
     threads[number] = vthread.spawn(ask, number)
 end
-for _ = 1, connections do connected:receive(60) end
-print(#connected == 0 and connections .. " connections at once")
+for _ = 1, connections do
+    if not connected:receive(60) then
+        io.stderr:write("cannot connect to ", host, ":", port, "\n")
+        os.exit(false)
+    end
+end
+print(connections .. " connections at once")
 local began = vthread.now()
 start:close()
 local failures = 0

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "platform/system.h"
@@ -30,6 +31,21 @@ static bool send_to_file(struct trace_sink *sink, const void *data,
     return true;
 }
 
+/* Terminals, pipes and /dev/null may have several writers. */
+static bool is_regular(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* A process that this one has started would trace into the same file. */
+static int claim(int fd)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return EBUSY;
+    return system_ftruncate(fd, 0) == 0 ? 0 : errno;
+}
+
 int trace_file_open(struct trace_file *file, const char *path)
 {
     int fd =
@@ -37,12 +53,7 @@ int trace_file_open(struct trace_file *file, const char *path)
     *file = (struct trace_file){.sink = {send_to_file}, .fd = fd};
     if (fd < 0)
         return errno;
-    /* A process that this one has started would trace into the same file. */
-    int err = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0
-              : errno == EWOULDBLOCK            ? EBUSY
-                                                : 0;
-    if (err == 0 && system_ftruncate(fd, 0) != 0 && errno != EINVAL)
-        err = errno;
+    int err = is_regular(fd) ? claim(fd) : 0;
     if (err != 0)
         system_close(fd);
     return err;
