@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/socket.h>
 
 #include "tests/support.h"
 #include "tools/inspector/inspector.h"
@@ -37,22 +38,26 @@ static int open_pid(pid_t pid)
     return open_text(text);
 }
 
-/* A child that does not use the library, and waits until it is killed. */
+/* A child that does not use the library, and waits until it is killed.  It has
+ * given back what it heard, so it is loaded. */
 static pid_t start_other_program(void)
 {
     int ends[2];
-    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    char byte = 'x';
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        execlp("sleep", "sleep", "1000", (char *)NULL);
+        dup2(ends[1], STDIN_FILENO);
+        dup2(ends[1], STDOUT_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execlp("cat", "cat", (char *)NULL);
         _exit(127);
     }
-    /* The end of it is closed when the other program is there. */
-    char byte;
     close(ends[1]);
-    ck_assert_int_eq(read(ends[0], &byte, 1), 0);
-    close(ends[0]);
-    return pid;
+    ck_assert_int_eq(write(ends[0], &byte, 1), 1);
+    ck_assert_int_eq(read(ends[0], &byte, 1), 1);
+    return pid; /* which would end if we closed the other end */
 }
 
 static void end_child(pid_t pid)
