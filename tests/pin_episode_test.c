@@ -485,7 +485,9 @@ START_TEST(those_who_waited_for_its_lock_are_counted_with_their_time)
     ck_assert_uint_ge(hold->waited_ns, least_ns);
     ck_assert_uint_le(hold->waited_ns, 2 * episodes[0].duration_ns);
     ck_assert_uint_ge(episodes[0].delay_ns, hold->waited_ns);
-    ck_assert_uint_ge(episodes[0].spares, 1);
+    /* With forced migration there may be enough carriers before. */
+    if (!mode_is("VTHREAD_MIGRATE", "always"))
+        ck_assert_uint_ge(episodes[0].spares, 1);
 }
 END_TEST
 
