@@ -27,6 +27,7 @@ static struct symbols *open_own(void)
     return symbols;
 }
 
+#if !defined __SANITIZE_THREAD__ /* it maps constants from another file */
 START_TEST(a_return_address_has_function_file_and_line)
 {
     unsigned line;
@@ -40,6 +41,7 @@ START_TEST(a_return_address_has_function_file_and_line)
     symbols_close(symbols);
 }
 END_TEST
+#endif
 
 START_TEST(a_function_without_lines_has_name_and_module)
 {
@@ -98,7 +100,9 @@ int main(void)
 {
     Suite *suite = suite_create("symbols");
     TCase *cases = new_case(suite, "symbols");
+#if !defined __SANITIZE_THREAD__
     tcase_add_test(cases, a_return_address_has_function_file_and_line);
+#endif
     tcase_add_test(cases, a_function_without_lines_has_name_and_module);
     tcase_add_test(cases, an_address_in_nothing_is_described_as_such);
     tcase_add_test(cases, answers_stay_while_thousands_are_asked_for);
