@@ -6,6 +6,8 @@
 #                           in it if that is set
 #   same WANTED GOT         whether two texts are the same
 #   await COMMAND...        until it succeeds, 20 s at most
+#   is_under_tsan           whether this is built with ThreadSanitizer
+#   not_under_tsan WHY      skips the test there
 #   end_claims              the last line, and the exit status
 #
 # shellcheck shell=bash
@@ -55,6 +57,21 @@ await()
     done
     echo "waited in vain: $*"
     return 1
+}
+
+is_under_tsan()
+{
+    case ${SANITIZE_CFLAGS:-} in
+    *thread*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+not_under_tsan() # WHY
+{
+    is_under_tsan || return 0
+    echo "# not under ThreadSanitizer: $1"
+    exit 77
 }
 
 end_claims()

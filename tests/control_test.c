@@ -57,6 +57,13 @@ static void say(int fd, const char *words)
                      (ssize_t)strlen(words));
 }
 
+static void ends_with_status_zero(pid_t child)
+{
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+}
+
 static char heard[1 << 22];
 
 /* All that comes until the other side closes. */
@@ -443,9 +450,7 @@ START_TEST(another_user_is_turned_away)
         expect(read(fd, &byte, 1) <= 0);
         _exit(0);
     }
-    int status;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert_int_eq(status, 0);
+    ends_with_status_zero(child);
     is_whole(ask("stats\n"));
     close_control();
 }
@@ -483,9 +488,7 @@ START_TEST(a_forked_child_has_none_and_holds_none)
     close(until_end[1]);
     close(begun[0]);
     close(begun[1]);
-    int status;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert_int_eq(status, 0);
+    ends_with_status_zero(child);
     end_crowd(1);
 }
 END_TEST
@@ -512,11 +515,8 @@ START_TEST(nor_does_one_that_is_forked_while_a_client_comes_or_goes)
     }
     close(until_end[0]);
     close(until_end[1]);
-    for (int i = 0; i < count; i++) {
-        int status;
-        ck_assert_int_eq(waitpid(children[i], &status, 0), children[i]);
-        ck_assert_int_eq(status, 0);
-    }
+    for (int i = 0; i < count; i++)
+        ends_with_status_zero(children[i]);
     close_control();
 }
 END_TEST
@@ -541,13 +541,6 @@ static pid_t start_child(int *tell)
     close(ends[0]);
     *tell = ends[1];
     return child;
-}
-
-static void ends_with_status_zero(pid_t child)
-{
-    int status;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert_int_eq(status, 0);
 }
 
 START_TEST(who_is_being_served_gets_the_rest_when_the_process_ends)

@@ -2,7 +2,6 @@
 # them, and sources claims.sh.
 #
 #   find_program NAME       sets $program, or skips the test
-#   not_under_tsan          skips the test there
 #   with SERVER...          runs the test anew beside a server, unless it is
 #                           there; skips the test if that is not installed
 #   runs ARGUMENT...        the program with --json, which must succeed
@@ -33,19 +32,6 @@ find_program() # NAME
     [ -x "$program" ] && return
     echo "# no examples/$1 here: configure says what it needs"
     exit 77
-}
-
-# For libraries that call poll, which ThreadSanitizer intercepts: it does not
-# follow malloc and free inside, so it takes memory that has a new owner for
-# shared.
-not_under_tsan()
-{
-    case ${SANITIZE_CFLAGS:-} in
-    *thread*)
-        echo "# ThreadSanitizer cannot follow threads that wait in its poll"
-        exit 77
-        ;;
-    esac
 }
 
 with() # SERVER [ARGUMENT]

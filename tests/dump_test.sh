@@ -24,15 +24,9 @@ unset DEBUGINFOD_URLS
 # planted.
 export VTHREAD_HOG_MS=0
 
-case ${SANITIZE_CFLAGS:-} in
-*thread*)
-    echo "# with TSan a program's constants are in a file without a name"
-    exit 77
-    ;;
-esac
-
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"
+not_under_tsan "a program's constants are in a file without a name"
 golden=$(realpath "$(dirname "$0")/golden")
 tool=$(realpath "${top_builddir:-.}/tools/vthread")
 program=$(realpath "${top_builddir:-.}/tests/dump_target")

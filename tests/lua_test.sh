@@ -25,9 +25,7 @@ elif [ -z "${STRESS:-}" ]; then
     export LUA_TEST_THREADS=${LUA_TEST_THREADS:-2000}
 fi
 # It keeps signals for later, and time slices begin with one.
-case ${SANITIZE_CFLAGS:-} in
-*thread*) export VTHREAD_LUA_COUNT=${VTHREAD_LUA_COUNT:-1000} ;;
-esac
+is_under_tsan && export VTHREAD_LUA_COUNT=${VTHREAD_LUA_COUNT:-1000}
 [ -x "$vlua" ] || { echo "# no examples/lua/vlua here"; exit 77; }
 
 # A script of tests; its lines are shown if one of its claims fails.

@@ -23,15 +23,9 @@ command -v "${PROTOC_C:-protoc-c}" >/dev/null \
 "$tool" trace /nonexistent/program 2>&1 | grep -q "was built without" \
     && { echo "# no vthread trace here"; exit 77; }
 
-case ${SANITIZE_CFLAGS:-} in
-*thread*)
-    echo "# with TSan a program's constants are in a file without a name"
-    exit 77
-    ;;
-esac
-
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"
+not_under_tsan "a program's constants are in a file without a name"
 
 "${PROTOC_C:-protoc-c}" --proto_path="$top/tools/inspector" \
     --descriptor_set_out="$work/description" perfetto.proto || exit 1

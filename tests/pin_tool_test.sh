@@ -17,15 +17,9 @@ unset VTHREAD_CONTROL VTHREAD_PIN VTHREAD_PIN_MS
 track=()
 [ -z "${SANITIZE_CFLAGS:-}" ] || track=(--no-track)
 
-case ${SANITIZE_CFLAGS:-} in
-*thread*)
-    echo "# with TSan a program's constants are in a file without a name"
-    exit 77
-    ;;
-esac
-
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"
+not_under_tsan "a program's constants are in a file without a name"
 wanted=$(realpath "$(dirname "$0")")
 tool=$(realpath "${top_builddir:-.}/tools/vthread")
 feed=$(realpath "${top_builddir:-.}/tests/pin_feed")

@@ -11,15 +11,9 @@ export LC_ALL=C
 top=$(realpath "${srcdir:-$(dirname "$0")/..}")
 pinned=$(realpath -e "${top_builddir:-.}/examples/pinned" 2>/dev/null) ||
     { echo "# examples/pinned was not built"; exit 77; }
-case ${SANITIZE_CFLAGS:-} in
-*thread*)
-    echo "# with TSan a program's constants are in a file without a name"
-    exit 77
-    ;;
-esac
-
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"
+not_under_tsan "a program's constants are in a file without a name"
 
 source=$top/examples/pinned.c
 

@@ -13,7 +13,7 @@ export LC_ALL=C
 # shellcheck source=crowd.sh
 . "$(dirname "$0")/crowd.sh"
 find_program postgres
-not_under_tsan
+not_under_tsan "it sees no malloc and free of those who wait in its poll"
 with postgres
 
 all_wait() # CONNECTIONS
