@@ -546,10 +546,12 @@ ten_at_once()
         wait "${tools[i]}"
         status=$?
         case $status in
-        0) grep -q ' 1001 threads' "$work/out.$i" || return ; found=1 ;;
-        3) grep -q 'held by another' "$work/err.$i" || return ;;
-        *) echo "status $status"; cat "$work/err.$i"; return 1 ;;
+        0) grep -q ' 1001 threads' "$work/out.$i" && found=1 && continue ;;
+        3) grep -q 'held by another' "$work/err.$i" && continue ;;
         esac
+        echo "status $status"
+        cat "$work/out.$i" "$work/err.$i"
+        return 1
     done
     is_well && stop && same 1 "$found"
 }

@@ -281,6 +281,7 @@ static void *names_what_it_does_not_hold(void *arg)
     vthread_lock_place_t place = vthread_lock_suspend(&lock);
     ck_assert_ptr_null(place.site);
     vthread_lock_resume(&lock, &place);
+    vthread_lock_resume(&lock, NULL);
     vthread_sleep(VTHREAD_US);
     return arg;
 }

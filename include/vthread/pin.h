@@ -181,7 +181,8 @@ typedef struct vthread_lock_place {
 } vthread_lock_place_t;
 
 /* As vthread_lock_released for all times that the lock was taken, and back:
- * around a wait that releases the lock meanwhile. */
+ * around a wait that releases the lock meanwhile.  A place that is nowhere, or
+ * NULL, changes nothing. */
 VTHREAD_API vthread_lock_place_t vthread_lock_suspend(const void *lock);
 VTHREAD_API void vthread_lock_resume(const void *lock,
                                      const vthread_lock_place_t *place);

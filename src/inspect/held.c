@@ -433,7 +433,7 @@ vthread_lock_place_t vthread_lock_suspend(const void *lock)
 void vthread_lock_resume(const void *lock, const vthread_lock_place_t *place)
 {
     struct held *held = held_self();
-    if (!held || !place->site)
+    if (!held || !place || !place->site)
         return;
     struct held_entry *entry = add(held, lock, place->private_[1],
                                    place->site);

@@ -39,6 +39,7 @@
 /* Who has not stopped by then waits for a disk, or for a processor. */
 #define WAIT_NS UINT64_C(20000000)
 #define REAP_US 10000
+#define SEIZE_TRIES 10
 
 uint64_t stop_now_ns(void)
 {
@@ -95,17 +96,24 @@ static bool is_zombie(pid_t pid, pid_t number)
     return !end || end[2] == 'Z' || end[2] == 'X';
 }
 
-static int complain_seize(pid_t pid, int error)
+/* 0: nobody's. */
+static int tracer_of(pid_t pid, pid_t number)
 {
     char path[64], line[128];
     int tracer = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    snprintf(path, sizeof path, "/proc/%d/task/%d/status", (int)pid,
+             (int)number);
     FILE *file = fopen(path, "re");
     while (file && fgets(line, sizeof line, file))
         if (sscanf(line, "TracerPid: %d", &tracer) == 1)
             break;
     if (file)
         fclose(file);
+    return tracer;
+}
+
+static int complain_seize(pid_t pid, int tracer, int error)
+{
     if (tracer)
         complain("process %d is held by another one, %d: a debugger?",
                  (int)pid, tracer);
@@ -143,12 +151,27 @@ static void reap_all(int signal_number)
     errno = saved_errno;
 }
 
-static bool try_seize(struct stop *stop, pid_t number)
+/* Returns 0, or an errno value, with the tracer that is in the way. */
+static int try_seize(struct stop *stop, pid_t number, int *tracer)
 {
+    *tracer = 0;
     seizing = stop;
-    bool is_good = ptrace(PTRACE_SEIZE, number, 0, 0) == 0;
+    int err = ptrace(PTRACE_SEIZE, number, 0, 0) == 0 ? 0 : errno;
     seizing = NULL;
-    return is_good;
+    if (err == EPERM)
+        *tracer = tracer_of(stop->pid, number);
+    return err;
+}
+
+/* One that was refused, and is nobody's: another dump has just let it go, or
+ * we lack the right, which is as quickly said ten times. */
+static int seize_thread(struct stop *stop, pid_t number, int *tracer)
+{
+    int err = EPERM;
+    *tracer = 0;
+    for (int i = 0; i < SEIZE_TRIES && err == EPERM && *tracer == 0; i++)
+        err = try_seize(stop, number, tracer);
+    return err;
 }
 
 static void set_reaper(bool is_on)
@@ -168,10 +191,12 @@ static int seize(struct stop *stop, pid_t number, bool *is_new)
     struct os_thread *thread = find(stop, number);
     if (thread && thread->is_held)
         return STATUS_FINE;
-    if (!try_seize(stop, number)) {
-        if (errno == ESRCH || is_zombie(stop->pid, number))
+    int tracer;
+    int err = seize_thread(stop, number, &tracer);
+    if (err) {
+        if (err == ESRCH || is_zombie(stop->pid, number))
             return STATUS_FINE;
-        return complain_seize(stop->pid, errno);
+        return complain_seize(stop->pid, tracer, err);
     }
     if (!thread && !(thread = add(stop, number))) {
         complain("there is no memory");
