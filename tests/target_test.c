@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "tests/support.h"
 #include "tools/inspector/inspector.h"
@@ -108,6 +109,54 @@ START_TEST(a_process_without_the_library_is_told_from_one_with_it)
 }
 END_TEST
 
+/* The program begins itself anew, again and again. */
+START_TEST(a_process_that_begins_another_program_is_looked_at_again)
+{
+    char program[] = "again.XXXXXX";
+    static const char text[] = "#!/bin/sh\nexec \"$0\"\n";
+    int fd = mkstemp(program);
+    ck_assert_int_eq(write(fd, text, sizeof text - 1), sizeof text - 1);
+    ck_assert_int_eq(fchmod(fd, 0700), 0);
+    close(fd);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char path[64];
+        snprintf(path, sizeof path, "./%s", program);
+        execl(path, path, (char *)NULL);
+        _exit(127);
+    }
+    while (open_pid(pid) == STATUS_FINE) /* it is still as we are */
+        usleep(1000);
+    for (int i = 0; i < 1000; i++) {
+        ck_assert_int_eq(open_pid(pid), STATUS_TARGET);
+        ck_assert_msg(strstr(said, "does not use libvthread"), "%s", said);
+    }
+    end_child(pid);
+    unlink(program);
+}
+END_TEST
+
+static bool is_the_kernel_s(const char *pid)
+{
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/%s/comm", pid);
+    FILE *file = fopen(path, "r");
+    bool is_it = file && fgets(name, sizeof name, file)
+                 && strcmp(name, "kthreadd\n") == 0;
+    if (file)
+        fclose(file);
+    return is_it;
+}
+
+START_TEST(a_thread_of_the_kernel_is_told_from_a_process)
+{
+    if (geteuid() != 0 || !is_the_kernel_s("2"))
+        return;
+    ck_assert_int_eq(open_text("2"), STATUS_TARGET);
+    ck_assert_ptr_nonnull(strstr(said, "is a thread of the kernel"));
+}
+END_TEST
+
 START_TEST(a_process_of_somebody_else_is_refused)
 {
     if (geteuid() != 0)
@@ -162,6 +211,9 @@ int main(void)
     tcase_add_test(cases, a_process_that_has_ended_is_said_to_have);
     tcase_add_test(cases,
                    a_process_without_the_library_is_told_from_one_with_it);
+    tcase_add_test(
+        cases, a_process_that_begins_another_program_is_looked_at_again);
+    tcase_add_test(cases, a_thread_of_the_kernel_is_told_from_a_process);
     tcase_add_test(cases, a_process_of_somebody_else_is_refused);
     tcase_add_test(cases, memory_is_read_and_an_end_is_noticed);
     return run_suite(suite);

@@ -25,6 +25,9 @@
 
 #define LAYOUT_NAME "vthread_layout"
 
+#define LOOKS   50
+#define LOOK_US 1000
+
 /* ---- The process -------------------------------------------------------- */
 
 /* Field 22 of its stat, when it began; 0: it is not there, or a zombie. */
@@ -164,28 +167,66 @@ static int complain_library(const struct target *target, bool is_replaced)
     return STATUS_TARGET;
 }
 
+/* Of a thread of the kernel, or of somebody else's process. */
+static int complain_nothing_mapped(pid_t pid)
+{
+    char path[64], program[PATH_MAX];
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    if (readlink(path, program, sizeof program) >= 0 || errno != ENOENT)
+        return complain_permission(pid);
+    complain("process %d is a thread of the kernel", (int)pid);
+    return STATUS_TARGET;
+}
+
+static int complain_maps(struct target *target, int err)
+{
+    if (err == EACCES || err == EPERM)
+        return complain_permission(target->pid);
+    int status = find_process(target);
+    if (status != STATUS_FINE)
+        return status;
+    complain("process %d: what is mapped cannot be read: %s", (int)target->pid,
+             strerror(err));
+    return STATUS_FAILED;
+}
+
+enum outcome { NOTHING_MAPPED, IS_THERE, IS_NOT_THERE, IS_REPLACED };
+
+static enum outcome look_for_library(struct target *target, FILE *maps)
+{
+    struct mapping mapping;
+    enum outcome outcome = NOTHING_MAPPED;
+    while (next_mapping(maps, &mapping)) {
+        if (has_library(target, &mapping))
+            return IS_THERE;
+        if (outcome != IS_REPLACED)
+            outcome = is_replaced_library(&mapping) ? IS_REPLACED
+                                                    : IS_NOT_THERE;
+    }
+    return outcome;
+}
+
+/* Of a process that begins another program (exec) nothing is mapped for a
+ * moment. */
 static int find_library(struct target *target)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/maps", (int)target->pid);
-    FILE *maps = fopen(path, "re");
-    if (!maps)
-        return errno == EACCES || errno == EPERM
-                   ? complain_permission(target->pid)
-                   : find_process(target);
-    struct mapping mapping;
-    bool is_empty = true, is_replaced = false, found = false;
-    while (!found && next_mapping(maps, &mapping)) {
-        found = has_library(target, &mapping);
-        is_replaced |= is_replaced_library(&mapping);
-        is_empty = false;
+    enum outcome outcome = NOTHING_MAPPED;
+    for (int i = 0; i < LOOKS && outcome == NOTHING_MAPPED; i++) {
+        if (i > 0)
+            usleep(LOOK_US);
+        FILE *maps = fopen(path, "re");
+        if (!maps)
+            return complain_maps(target, errno);
+        outcome = look_for_library(target, maps);
+        fclose(maps);
     }
-    fclose(maps);
-    if (found)
+    if (outcome == IS_THERE)
         return STATUS_FINE;
-    /* Of another user's process the file opens, and cannot be read. */
-    return is_empty ? complain_permission(target->pid)
-                    : complain_library(target, is_replaced);
+    return outcome == NOTHING_MAPPED
+               ? complain_nothing_mapped(target->pid)
+               : complain_library(target, outcome == IS_REPLACED);
 }
 
 int target_open(struct target *target, const char *command, const char *text)
