@@ -153,9 +153,9 @@ static void *copy_all(void *unused)
 }
 
 /* Main prints: a platform thread may block in write(2) as it likes. */
-static void print_lines(void)
+static void print_lines(uint64_t start_ns)
 {
-    uint64_t start_ns = vthread_now(), count = 0;
+    uint64_t count = 0;
     struct line line;
     for (; vthread_channel_receive(lines, &line) == 0; count++) {
         fwrite(line.text, 1, line.size, stdout);
@@ -171,6 +171,7 @@ static int run(void)
 {
     vthread_t filler, copier;
     void *err_of_copier;
+    uint64_t start_ns = vthread_now();
     int err = vthread_semaphore_init(&tokens, burst);
     if (err == 0)
         err = vthread_channel_create(&lines, sizeof(struct line), 0);
@@ -180,7 +181,7 @@ static int run(void)
         err = vthread_create(&copier, NULL, copy_all, NULL);
     if (err != 0)
         return report("cannot start", err);
-    print_lines();
+    print_lines(start_ns);
     vthread_join(copier, &err_of_copier);
     vthread_interrupt(filler);
     vthread_join(filler, NULL);

@@ -31,6 +31,7 @@ directory=
 server=
 stop=TERM # the signal that ends the server
 signal=   # the one that is to end us
+program=
 
 usage()
 {
@@ -57,20 +58,26 @@ clean_up()
     [ -z "$directory" ] || rm -rf "$directory"
 }
 
+# May come at any moment, before the program is there, and before we wait.
+forward() # SIGNAL
+{
+    signal=$1
+    [ -z "$program" ] || kill "-$1" "$program" 2>/dev/null
+}
+
 # Runs the program in the background, for a signal interrupts `wait` only; and
 # background means, without env, that Ctrl-C is ignored.
 run() # PROGRAM [ARGUMENT...]
 {
-    local program status sent=
+    local status
     [ -z "$signal" ] || return $((128 + $(kill -l "$signal")))
     env --default-signal=INT,QUIT setpriv --pdeathsig TERM "$@" <&0 &
     program=$!
+    [ -z "$signal" ] || kill "-$signal" "$program" 2>/dev/null
     while :; do
         wait "$program"
         status=$?
         kill -0 "$program" 2>/dev/null || break
-        [ "$signal" = "$sent" ] || kill "-$signal" "$program"
-        sent=$signal
     done 2>/dev/null
     [ -z "$signal" ] || status=$((128 + $(kill -l "$signal")))
     return $status
@@ -219,9 +226,9 @@ kind=$1
 shift
 
 trap clean_up EXIT
-trap 'signal=HUP' HUP
-trap 'signal=INT' INT
-trap 'signal=TERM' TERM
+trap 'forward HUP' HUP
+trap 'forward INT' INT
+trap 'forward TERM' TERM
 directory=$(mktemp -d) || fail 1 "no temporary directory"
 chmod 755 "$directory"
 came_from=$PWD

@@ -151,8 +151,13 @@ many_are_done()
 # They have checked it all, and end with the server.
 await_many()
 {
-    await many_are_done && stop_server
-    local stopped=$?
+    local done=1 i
+    for ((i = 0; i < 10 && done != 0; i++)); do
+        await many_are_done
+        done=$?
+    done
+    stop_server
+    local stopped=$((done | $?))
     wait "$many_pid"
     local status=$?
     cat "$work/many.err"

@@ -499,18 +499,23 @@ static void *comes_and_goes(void *arg)
 
 /* ---- Hogs --------------------------------------------------------------- */
 
-static void until_a_hog_is_seen(void)
+/* A few, for one that does not run when it is asked has no stack. */
+enum { HOGS = 8 };
+
+static void until_hogs_are_seen(uint64_t count)
 {
     vthread_scheduler_stats_t stats = {.hogs = 0};
-    while (stats.hogs == 0)
+    while (stats.hogs < count)
         vthread_scheduler_stats(vthread_scheduler_default(), &stats);
 }
 
 static void *digs(void *arg)
 {
-    vthread_t other = start(comes_and_goes, NULL, NULL, 0);
-    until_a_hog_is_seen();
-    vthread_join(other, NULL);
+    for (uint64_t i = 1; i <= HOGS; i++) {
+        vthread_t other = start(comes_and_goes, NULL, NULL, 0);
+        until_hogs_are_seen(i);
+        vthread_join(other, NULL);
+    }
     here();
     vthread_park();
     return arg;

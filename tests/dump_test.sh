@@ -44,7 +44,7 @@ start() # ARGUMENT...
 {
     rm -f "$work/hold" "$work/said"
     mkfifo "$work/hold"
-    sleep 120 >"$work/hold" &
+    sleep 3600 >"$work/hold" &
     holder=$!
     : >"$work/said"
     "$program" "$@" <"$work/hold" >"$work/said" 2>"$work/complaints" &
@@ -142,7 +142,7 @@ plain_json() # FILE
 is_golden() # NAME ARGUMENT...
 {
     local name=$1 i
-    for ((i = 0; i < 50; i++)); do
+    for ((i = 0; i < 100; i++)); do
         vthread dump "${@:2}" || { cat "$work/err"; return 1; }
         "plain_${name##*.}" "$work/out" >"$work/plain"
         cmp -s "$golden/$name" "$work/plain" && return
@@ -270,7 +270,7 @@ dump_kernels_core()
         2>/dev/null) &
     target=$!
     servers+=("$target")
-    sleep 120 >"$work/hold" &
+    sleep 3600 >"$work/hold" &
     servers+=("$!")
     await grep -q ready "$work/said"
     vthread dump "$target" # they have arrived
@@ -316,12 +316,14 @@ process_without_library()
 held_by_another()
 {
     command -v gdb >/dev/null || return 0
-    gdb -nx -batch -p "$target" -ex 'shell touch held; sleep 3' \
+    gdb -nx -batch -p "$target" \
+        -ex 'shell touch held; while [ -e held ]; do sleep 0.1; done' \
         >/dev/null 2>&1 &
     local other=$!
     await test -e held
     ends 3 dump "$target" && said "held by another"
     local status=$?
+    rm -f held
     wait "$other"
     return $status
 }
@@ -383,7 +385,7 @@ hog_in_json()
 hog_has_a_stack()
 {
     [ -n "${SANITIZE_CFLAGS:-}" ] && return
-    grep -q '"function": "until_a_hog_is_seen"' "$work/hogs" &&
+    grep -q '"function": "until_hogs_are_seen"' "$work/hogs" &&
         grep -q '"function": "digs"' "$work/hogs" &&
         grep -q 'dump_target.c"' "$work/hogs" && return
     cat "$work/hogs"
@@ -492,10 +494,11 @@ another_version() # PATTERN REPLACEMENT TEXT [CORE]
 # The target is killed at any moment.
 target_dies()
 {
-    local i status
+    local i status killer
     for i in 0 0.005 0.01 0.02 0.03 0.05; do
         start crowd 50000
         (sleep "$i"; kill -KILL "$target") &
+        killer=$!
         status=0
         timeout 20 "$tool" dump "$target" >"$work/out" 2>"$work/err" ||
             status=$?
@@ -505,7 +508,7 @@ target_dies()
         *) echo "status $status"; cat "$work/err"; return 1 ;;
         esac
         kill "$holder"
-        wait "$target" 2>/dev/null
+        wait "$killer" "$target" 2>/dev/null
     done
     servers=()
 }
@@ -514,10 +517,11 @@ target_dies()
 # waits for ever.
 target_execs()
 {
-    local i status
+    local i status trigger
     for i in 0 0.005 0.01 0.015 0.02 0.03; do
         start exec 50000
         (sleep "$i"; echo >"$work/hold") &
+        trigger=$!
         status=0
         timeout -s KILL 20 "$tool" dump "$target" >"$work/out" \
             2>"$work/err" || status=$?
@@ -526,8 +530,8 @@ target_execs()
         3 | 4) [ -s "$work/err" ] || return 1 ;;
         *) echo "status $status"; cat "$work/err"; return 1 ;;
         esac
-        kill -KILL "$holder" "$target"
-        wait "$target" 2>/dev/null
+        kill -KILL "$holder" "$target" "$trigger" 2>/dev/null
+        wait "$target" "$trigger" 2>/dev/null
     done
     servers=()
 }
@@ -571,9 +575,16 @@ tool_is_killed()
 }
 
 # While threads come and go, those that stay are all there, each time.
+those_who_stay_are_there()
+{
+    vthread dump "$target" &&
+        grep -q '^100 threads, parked: each waits to be unparked' "$work/out"
+}
+
 all_stay_there()
 {
     local i
+    await those_who_stay_are_there
     for ((i = 0; i < ${STRESS:+15} + 5; i++)); do
         vthread dump "$target" || { cat "$work/err"; return 1; }
         has_line '^100 threads, parked: each waits to be unparked' ||

@@ -116,7 +116,7 @@ carrier_has() { # PASSAGE LEAST
 
 look_at_hello() { # MODE
     local greet='greet thread_main switch_base'
-    env "$1" VTHREAD_PARALLELISM=1 timeout 60 gdb -nx -batch \
+    env "$1" VTHREAD_PARALLELISM=1 timeout 300 gdb -nx -batch \
         -x "$work/commands" "$hello" >"$work/log" 2>"$work/errors" </dev/null
     if ! grep -q '^@ in main' "$work/log"; then
         sed 's/^/# /' "$work/errors"

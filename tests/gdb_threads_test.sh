@@ -37,7 +37,7 @@ ask() # NAME COMMANDS...        with a semicolon between them
         shift 2
     done
     # shellcheck disable=SC2154
-    timeout 60 gdb -nx -batch -ex 'set pagination off' -ex 'set width 0' \
+    timeout 300 gdb -nx -batch -ex 'set pagination off' -ex 'set width 0' \
         "${at[@]}" -ex "source $script" "${arguments[@]}" \
         >"$work/out" 2>&1 </dev/null
     awk -v work="$work" '
@@ -176,7 +176,7 @@ look_in() # MODE
     mode=$1
     rm -f hold
     mkfifo hold
-    sleep 120 >hold &
+    sleep 3600 >hold &
     servers=("$!")
     : >said
     env "$1" "$program" <hold >said 2>complaints &

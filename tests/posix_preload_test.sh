@@ -56,8 +56,9 @@ p = select.poll(); p.register(r, select.POLLIN); print(p.poll(1))
 os.write(w, b"y"); print(os.read(r, 9)); time.sleep(0.001)
 print(subprocess.run(["sh", "-c", "cat; exit 3"], input=b"in").returncode)
 print(socket.getaddrinfo("127.0.0.1", 80)[0][4])
-signal.signal(signal.SIGALRM, lambda *_: print("alarm"))
-signal.setitimer(signal.ITIMER_REAL, 0.01); signal.pause()
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01); signal.pause()
+signal.setitimer(signal.ITIMER_REAL, 0); print("alarm")
 '
 perl='$| = 1; print sleep(0), "\n"; system("echo sub"); print $?, "\n";
 pipe R, W; if (!fork) { print W "child\n"; exit 2 } close W; print <R>;

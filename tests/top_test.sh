@@ -29,6 +29,12 @@ start_target() # VARIABLE=VALUE...
     await grep -q ready "$work/target"
 }
 
+# Its threads are on their way when it is ready.
+is_seen()
+{
+    ends 0 --once -d 0.3 $target && tells_the_truth
+}
+
 top() # ARGUMENT...
 {
     timeout 60 "$tool" top "$@" >"$work/out" 2>"$work/err" </dev/null
@@ -70,13 +76,17 @@ tells_the_truth()
         shows '^per second: [1-9][0-9]* switches, .* [1-9][0-9]* calls'
 }
 
+# script(1) takes what is drawn for a few milliseconds only after its child.
+# shellcheck disable=SC2016
+stays='status=$?; sleep 0.5; exit $status'
+
 # As script(1) has it, whose terminal it is; it ends with a line and status 2.
 # Where ncurses cannot open one it loses a little memory.
 no_terminal() # WORDS OF THE SHELL
 {
     command -v script >/dev/null || return 0
     ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS} \
-        timeout 60 script -qec "$1 '$tool' top $target" /dev/null \
+        timeout 60 script -qec "$1 '$tool' top $target; $stays" /dev/null \
         >"$work/out" </dev/null
     same 2 $? && shows "wants a terminal.* TERM"
 }
@@ -110,14 +120,22 @@ is_unharmed()
         ! grep -E '^State:[[:space:]]+[tT]' "/proc/$target/status"
 }
 
-# On a terminal of its own, with these keys.  What it has drawn is in
-# $work/screen.
+# On a terminal of its own, with what comes from standard input as keys.  What
+# it has drawn is in $work/screen.
+on_terminal()
+{
+    timeout 60 script -qefc "trap : INT
+        stty rows 30 cols 120; '$tool' top -d 0.1 $target; $stays" \
+        "$work/screen" >/dev/null 2>&1
+}
+
+# The keys come when it has drawn for the first time.
 screen() # STATUS KEYS
 {
     local status=0
-    { sleep 0.5; printf '%b' "$2"; sleep 0.5; } |
-        timeout 60 script -qec "stty rows 30 cols 120; exec '$tool' top -d 0.1 $target" \
-            "$work/screen" >/dev/null 2>&1 || status=$?
+    rm -f "$work/screen"
+    { await drew SCHEDULER >&2; printf '%b' "$2"; sleep 0.5; } |
+        on_terminal || status=$?
     same "$1" "$status" || { tail -c 2000 "$work/screen"; return 1; }
 }
 
@@ -135,9 +153,9 @@ drew()
 dies_meanwhile()
 {
     local status=0
-    { sleep 0.5; kill -KILL $target; sleep 5; } |
-        timeout 60 script -qec "stty rows 30 cols 120; exec '$tool' top -d 0.1 $target" \
-            "$work/screen" >/dev/null 2>&1 || status=$?
+    rm -f "$work/screen"
+    { await drew SCHEDULER >&2; kill -KILL $target; sleep 5; } |
+        on_terminal || status=$?
     same 4 "$status" && is_restored && drew "process $target has ended"
 }
 
@@ -153,6 +171,7 @@ claim "an order that there is not is an error" ends 2 -s beauty $$
 claim "a delay of nothing, too" ends 2 -d 0 $$
 
 start_target VTHREAD_CONTROL=1
+await is_seen
 claim "a process with its socket open is looked into" \
     ends 0 --once -d 0.3 $target
 claim "and seen as it is" tells_the_truth
@@ -168,6 +187,7 @@ if ! "$tool" top --once -d 0.1 $target >/dev/null 2>"$work/err" &&
     grep -q "no permission\|without libdw" "$work/err"; then
     end_claims # it may not be read here
 fi
+await is_seen
 claim "one without is read" ends 0 --once -d 0.3 $target
 claim "and seen as it is" tells_the_truth
 claim "as JSON, too" ends 0 --json -d 0.1 $target

@@ -19,7 +19,7 @@ local function serve(listener, quit)
     pages["/slow"] = function() vthread.sleep(0.1) return "at last\n" end
     pages["/count"] = function() return served .. "\n" end
     pages["/echo"] = function(request) return request.body end
-    pages["/quit"] = function() quit:send(true) return "bye\n" end
+    pages["/quit"] = function() return "bye\n" end -- and see below
 
     -- Nil at the end of the connection.
     local function read_request(connection)
@@ -64,10 +64,9 @@ local function serve(listener, quit)
             local page = pages[request.path]
             local body = page and page(request) or "no such page\n"
             local status = page and "200 OK" or "404 Not Found"
-            if not answer(connection, status, body, request.keeps)
-                or not request.keeps then
-                return
-            end
+            local sent = answer(connection, status, body, request.keeps)
+            if request.path == "/quit" then quit:send(true) end
+            if not sent or not request.keeps then return end
         end
     end
 

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 
 /* How long tasks may take to end once they are cancelled. */
-#define PATIENCE (2 * VTHREAD_SECOND)
+#define PATIENCE (10 * VTHREAD_SECOND)
 
 static const char key; /* its address: of the vm in the registry */
 

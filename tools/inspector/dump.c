@@ -182,6 +182,7 @@ static int take_with_stacks(struct dump *dump, const struct image *image)
     }
     if (status == STATUS_FINE)
         status = take(dump);
+    stop_finish(&dump->snapshot.stop);
     if (status == STATUS_FINE) {
         if (dump->options.is_json)
             dump_json(dump);

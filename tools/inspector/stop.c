@@ -38,6 +38,7 @@
 
 /* Who has not stopped by then waits for a disk, or for a processor. */
 #define WAIT_NS UINT64_C(20000000)
+#define LATE_NS UINT64_C(1000000000)
 #define REAP_US 10000
 #define SEIZE_TRIES 10
 
@@ -280,6 +281,24 @@ void stop_let_go(struct stop *stop)
     for (size_t i = 0; i < stop->count; i++)
         if (stop->threads[i].is_held && has_stopped(&stop->threads[i]))
             let_go(&stop->threads[i]);
+}
+
+static bool is_any_held(const struct stop *stop)
+{
+    for (size_t i = 0; i < stop->count; i++)
+        if (stop->threads[i].is_held)
+            return true;
+    return false;
+}
+
+void stop_finish(struct stop *stop)
+{
+    uint64_t until_ns = stop_now_ns() + LATE_NS;
+    stop_let_go(stop);
+    while (is_any_held(stop) && stop_now_ns() < until_ns) {
+        usleep(1000);
+        stop_let_go(stop);
+    }
 }
 
 /* Those that we do not hold any more. */

@@ -54,8 +54,10 @@ void stop_end(struct stop *stop);
 /* How long this stop has lasted; 0 of a core file. */
 uint64_t stop_age_ns(const struct stop *stop);
 
-/* Lets go who has stopped too late for the last stop. */
+/* Lets go who has stopped too late for the last stop.  stop_finish waits for
+ * them, a second at most: there is no more stop. */
 void stop_let_go(struct stop *stop);
+void stop_finish(struct stop *stop);
 
 /* The registers of an OS thread that is stopped; NULL: not known. */
 const struct registers *stop_registers(const struct stop *stop,

@@ -167,14 +167,17 @@ static int complain_library(const struct target *target, bool is_replaced)
     return STATUS_TARGET;
 }
 
-/* Of a thread of the kernel, or of somebody else's process. */
-static int complain_nothing_mapped(pid_t pid)
+/* Of a thread of the kernel, of somebody else's process, or it has ended. */
+static int complain_nothing_mapped(struct target *target)
 {
     char path[64], program[PATH_MAX];
-    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    int status = find_process(target);
+    if (status != STATUS_FINE)
+        return status;
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)target->pid);
     if (readlink(path, program, sizeof program) >= 0 || errno != ENOENT)
-        return complain_permission(pid);
-    complain("process %d is a thread of the kernel", (int)pid);
+        return complain_permission(target->pid);
+    complain("process %d is a thread of the kernel", (int)target->pid);
     return STATUS_TARGET;
 }
 
@@ -225,7 +228,7 @@ static int find_library(struct target *target)
     if (outcome == IS_THERE)
         return STATUS_FINE;
     return outcome == NOTHING_MAPPED
-               ? complain_nothing_mapped(target->pid)
+               ? complain_nothing_mapped(target)
                : complain_library(target, outcome == IS_REPLACED);
 }
 
