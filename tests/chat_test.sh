@@ -151,13 +151,12 @@ many_are_done()
 # They have checked it all, and end with the server.
 await_many()
 {
-    local done=1 i
-    for ((i = 0; i < 10 && done != 0; i++)); do
-        await many_are_done
-        done=$?
+    local i
+    for ((i = 0; i < 10; i++)); do
+        await many_are_done && break
     done
     stop_server
-    local stopped=$((done | $?))
+    local stopped=$(($? || i == 10))
     wait "$many_pid"
     local status=$?
     cat "$work/many.err"

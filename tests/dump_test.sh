@@ -574,21 +574,19 @@ tool_is_killed()
     done
 }
 
-# While threads come and go, those that stay are all there, each time.
-those_who_stay_are_there()
+all_are_there()
 {
-    vthread dump "$target" &&
-        grep -q '^100 threads, parked: each waits to be unparked' "$work/out"
+    vthread dump "$target" || { cat "$work/err"; return 1; }
+    has_line '^100 threads, parked: each waits to be unparked'
 }
 
+# While threads come and go, those that stay are all there, each time.
 all_stay_there()
 {
     local i
-    await those_who_stay_are_there
+    await all_are_there
     for ((i = 0; i < ${STRESS:+15} + 5; i++)); do
-        vthread dump "$target" || { cat "$work/err"; return 1; }
-        has_line '^100 threads, parked: each waits to be unparked' ||
-            return
+        all_are_there || return
     done
 }
 

@@ -56,7 +56,7 @@ claim "a thread has its track below its function" \
 claim "its two mounts are on a carrier's" shows "slice greet #2: 2"
 claim "it sleeps" shows "slice sleeps: 1"
 claim "who created it is told, with an arrow to where it runs" \
-    shows "arrows: [12] begin, 1 end"
+    shows "arrows: 2 begin, 1 end"
 claim "nothing is left beside the file" \
     same "$(ls "$work" | grep -c recording)" 0
 
@@ -154,12 +154,12 @@ has_begun() { # PID OF THE TOOL
     return 1
 }
 
-# happens STATUS ORDERS OPTION...: they are given to the program when the tool is
-# there, which ends with the status; sets $work/log to what the tool says.
 has_socket() { # PROCESS; 00010000: it listens
     grep -q " 00010000 .* @vthread/$(id -u)/$1\$" /proc/net/unix
 }
 
+# happens STATUS ORDERS OPTION...: they are given to the program when the tool is
+# there, which ends with the status; sets $work/log to what the tool says.
 happens()
 {
     local expected=$1 orders=$2 victim tracer status

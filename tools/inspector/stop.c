@@ -38,8 +38,9 @@
 
 /* Who has not stopped by then waits for a disk, or for a processor. */
 #define WAIT_NS UINT64_C(20000000)
-#define LATE_NS UINT64_C(1000000000)
 #define REAP_US 10000
+/* How long those are waited for when all else has been done. */
+#define LATE_NS UINT64_C(1000000000)
 #define SEIZE_TRIES 10
 
 uint64_t stop_now_ns(void)
@@ -152,26 +153,24 @@ static void reap_all(int signal_number)
     errno = saved_errno;
 }
 
-/* Returns 0, or an errno value, with the tracer that is in the way. */
-static int try_seize(struct stop *stop, pid_t number, int *tracer)
+static int try_seize(struct stop *stop, pid_t number)
 {
-    *tracer = 0;
     seizing = stop;
     int err = ptrace(PTRACE_SEIZE, number, 0, 0) == 0 ? 0 : errno;
     seizing = NULL;
-    if (err == EPERM)
-        *tracer = tracer_of(stop->pid, number);
     return err;
 }
 
-/* One that was refused, and is nobody's: another dump has just let it go, or
- * we lack the right, which is as quickly said ten times. */
+/* Returns 0, or an errno value, with the tracer that is in the way.  One that
+ * was refused, and is nobody's: another dump has just let it go, or we lack
+ * the right, which is as quickly said ten times. */
 static int seize_thread(struct stop *stop, pid_t number, int *tracer)
 {
-    int err = EPERM;
-    *tracer = 0;
-    for (int i = 0; i < SEIZE_TRIES && err == EPERM && *tracer == 0; i++)
-        err = try_seize(stop, number, tracer);
+    int err, tries = 0;
+    do {
+        err = try_seize(stop, number);
+        *tracer = err == EPERM ? tracer_of(stop->pid, number) : 0;
+    } while (err == EPERM && *tracer == 0 && ++tries < SEIZE_TRIES);
     return err;
 }
 
@@ -325,12 +324,10 @@ int stop_begin(struct stop *stop)
     while (are_new && (status = seize_all(stop, &are_new)) == STATUS_FINE)
         wait_for_all(stop);
     set_reaper(false);
-    bool is_any = false;
-    for (size_t i = 0; i < stop->count; i++) {
+    bool is_any = is_any_held(stop);
+    for (size_t i = 0; i < stop->count; i++)
         if (stop->threads[i].is_stopped)
             fetch_registers(&stop->threads[i]);
-        is_any = is_any || stop->threads[i].is_held;
-    }
     if (status == STATUS_FINE && (!is_any || !image_is_there(stop->image))) {
         complain(is_any ? "process %d runs another program now (exec)"
                         : "process %d has ended meanwhile",
