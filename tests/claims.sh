@@ -6,6 +6,11 @@
 #                           in it if that is set
 #   same WANTED GOT         whether two texts are the same
 #   await COMMAND...        until it succeeds, 20 s at most
+#   in_each COMMAND...      once with each of "${settings[@]}" in the
+#                           environment, words of VARIABLE=VALUE, and in
+#                           $mode.  Where the environment chooses already, by
+#                           VTHREAD_FREEZE or VTHREAD_PARALLELISM, it stays as
+#                           it is: once
 #   is_under_tsan           whether this is built with ThreadSanitizer
 #   not_under_tsan WHY      skips the test there
 #   end_claims              the last line, and the exit status
@@ -57,6 +62,21 @@ await()
     done
     echo "waited in vain: $*"
     return 1
+}
+
+# shellcheck disable=SC2154
+in_each()
+{
+    local mode setting
+    if [ -n "${VTHREAD_FREEZE:-}${VTHREAD_PARALLELISM:-}" ]; then
+        "$@"
+        return
+    fi
+    for mode in "${settings[@]}"; do
+        for setting in $mode; do export "${setting?}"; done
+        "$@"
+        for setting in $mode; do unset "${setting%%=*}"; done
+    done
 }
 
 is_under_tsan()

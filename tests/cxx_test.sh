@@ -90,15 +90,19 @@ wrapped_runs()
 rounds=5
 [ -z "${STRESS:-}" ] || rounds=30
 
-# handles FREEZE OWN_LIMIT: of the program that has been built.  Its threads
-# that exit in a catch block leave the exception behind.
+# The program that has been built.  Its threads that exit in a catch block
+# leave the exception behind.
 handles()
 {
     local caught=$((200 * (11 * rounds + 2 * ((rounds + 9) / 10)) + 1))
-    same "caught: $caught" "$(VTHREAD_FREEZE=$1 VTHREAD_OWN_LIMIT=$2 \
-        VTHREAD_PARALLELISM=8 VTHREAD_MIGRATE=always \
+    same "caught: $caught" "$(VTHREAD_MIGRATE=always \
         ASAN_OPTIONS=detect_leaks=0 timeout 120 "$work/program" "$rounds" 2>&1)"
 }
+
+settings=("VTHREAD_FREEZE=lazy VTHREAD_PARALLELISM=8"
+    "VTHREAD_FREEZE=lazy VTHREAD_PARALLELISM=8 VTHREAD_OWN_LIMIT=0"
+    "VTHREAD_FREEZE=eager VTHREAD_PARALLELISM=8"
+    "VTHREAD_FREEZE=guard VTHREAD_PARALLELISM=8")
 
 # The headers of C++ are what takes the time.  Of two compilers one compiles
 # most as the oldest standard, the other as the newest, unless there is more
@@ -113,11 +117,7 @@ for compiler in "${compilers[@]}"; do
     done
     claim "a program that throws compiles and links" \
         build tests/cxx_exceptions.cpp -O2
-    claim "exceptions are handled across parks and carriers" \
-        handles lazy 1024
-    claim "also where frames are copied" handles lazy 0
-    claim "also where they are copied at each park" handles eager 0
-    claim "also in guard mode" handles guard 1024
+    in_each claim "$compiler: exceptions are handled across parks" handles
     for standard in "${some[@]}"; do
         mode="$compiler, $standard"
         claim "the example counts words" words_runs

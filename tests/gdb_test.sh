@@ -114,9 +114,9 @@ carrier_has() { # PASSAGE LEAST
         ! grep -vE ': switch_stacks(_final)? .*carrier' <<<"$walks"
 }
 
-look_at_hello() { # MODE
+look_at_hello() {
     local greet='greet thread_main switch_base'
-    env "$1" VTHREAD_PARALLELISM=1 timeout 300 gdb -nx -batch \
+    VTHREAD_PARALLELISM=1 timeout 300 gdb -nx -batch \
         -x "$work/commands" "$hello" >"$work/log" 2>"$work/errors" </dev/null
     if ! grep -q '^@ in main' "$work/log"; then
         sed 's/^/# /' "$work/errors"
@@ -124,21 +124,20 @@ look_at_hello() { # MODE
         exit 77
     fi
     functions_of "$work/log" >"$work/walks"
-    claim "$1: gdb does not complain" no_complaint
-    claim "$1: in its function: that, main, the base" in_greet
-    claim "$1: every walk ends at a base" all_end
-    claim "$1: to a new thread" all_have 1 switch_base 10
-    claim "$1: from the thread" all_have 2 "sleep.* $greet" 15
-    claim "$1: to the thread again" all_have 3 "sleep.* $greet" 8
-    claim "$1: away for good" all_have 4 "finish thread_main switch_base" 1
-    claim "$1: to a new thread, the carrier's side" carrier_has 1 15
-    claim "$1: from the thread, the carrier's side" carrier_has 2 8
-    claim "$1: to the thread again, the carrier's side" carrier_has 3 15
-    claim "$1: away for good, the carrier's side" carrier_has 4 8
+    claim "gdb does not complain" no_complaint
+    claim "in its function: that, main, the base" in_greet
+    claim "every walk ends at a base" all_end
+    claim "to a new thread" all_have 1 switch_base 10
+    claim "from the thread" all_have 2 "sleep.* $greet" 15
+    claim "to the thread again" all_have 3 "sleep.* $greet" 8
+    claim "away for good" all_have 4 "finish thread_main switch_base" 1
+    claim "to a new thread, the carrier's side" carrier_has 1 15
+    claim "from the thread, the carrier's side" carrier_has 2 8
+    claim "to the thread again, the carrier's side" carrier_has 3 15
+    claim "away for good, the carrier's side" carrier_has 4 8
     [ -z "${VERBOSE:-}" ] || cat "$work/walks" "$work/errors"
 }
 
-look_at_hello VTHREAD_FREEZE=lazy
-look_at_hello VTHREAD_FREEZE=eager
-look_at_hello VTHREAD_FREEZE=guard
+settings=(VTHREAD_FREEZE=lazy VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard)
+in_each look_at_hello
 end_claims

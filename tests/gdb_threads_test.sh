@@ -161,25 +161,24 @@ list()
     mv "$work/list.said" "$work/list" && all_are_listed
 }
 
-look_at_core() # MODE
+look_at_core()
 {
+    local mode="${mode:+$mode, }core file"
     at=("$program" "core.$target")
     gcore -o core "$target" >/dev/null 2>&1
-    mode="$1, core file"
     list
     look
     rm -f "core.$target"
 }
 
-look_in() # MODE
+look_at_it()
 {
-    mode=$1
     rm -f hold
     mkfifo hold
     sleep 3600 >hold &
     servers=("$!")
     : >said
-    env "$1" "$program" <hold >said 2>complaints &
+    "$program" <hold >said 2>complaints &
     target=$!
     servers+=("$target")
     await grep -q ready said
@@ -193,7 +192,7 @@ look_in() # MODE
     look
     claim "the process goes on" kill -0 "$target"
     # What a sanitizer has for its shadow would be tens of gigabytes.
-    [ -n "${SANITIZE_CFLAGS:-}" ] || look_at_core "$1"
+    [ -n "${SANITIZE_CFLAGS:-}" ] || look_at_core
     kill "${servers[0]}"
     wait "$target"
     servers=()
@@ -203,6 +202,6 @@ at=("$program")
 ask list 'info vthreads'
 claim "without a process that is said" says list \
     "There is no libvthread in this program, or it does not run"
-look_in VTHREAD_FREEZE=lazy
-look_in VTHREAD_FREEZE=eager
+settings=(VTHREAD_FREEZE=lazy VTHREAD_FREEZE=eager)
+in_each look_at_it
 end_claims

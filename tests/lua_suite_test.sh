@@ -65,12 +65,15 @@ done
 echo "# of $files: ${applying[*]}"
 claim "a dozen files apply" [ ${#applying[@]} -ge 12 ]
 
-export VTHREAD_MIGRATE=always
-for mode in lazy eager guard; do
-    export VTHREAD_FREEZE=$mode VTHREAD_LUA_STACK=256 VTHREAD_LUA_COUNT=1000
+all_pass()
+{
+    local file
     for file in "${applying[@]}"; do claim "$file" passes "$file"; done
-done
+}
+
+export VTHREAD_MIGRATE=always VTHREAD_LUA_STACK=256 VTHREAD_LUA_COUNT=1000
+settings=(VTHREAD_FREEZE=lazy VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard)
+in_each all_pass
 unset VTHREAD_LUA_STACK VTHREAD_LUA_COUNT
-mode="own homes, turns by time"
-for file in "${applying[@]}"; do claim "$file" passes "$file"; done
+mode="own homes, turns by time" all_pass
 end_claims

@@ -37,24 +37,15 @@ passes() # NAME
 }
 
 # With small stacks threads share them, and what waits is copied.
-modes()
-{
-    local setting settings
-    for settings in \
-        VTHREAD_FREEZE=lazy \
-        "VTHREAD_FREEZE=eager VTHREAD_MIGRATE=always VTHREAD_LUA_STACK=256" \
-        "VTHREAD_FREEZE=guard VTHREAD_LUA_STACK=256" \
-        "VTHREAD_OWN_LIMIT=0 VTHREAD_COMMON_HOMES=2 VTHREAD_LUA_STACK=256" \
-        "VTHREAD_PARALLELISM=1" \
-        "VTHREAD_PARALLELISM=8 VTHREAD_MIGRATE=always" \
-        "VTHREAD_LUA_COUNT=10 VTHREAD_MIGRATE=always VTHREAD_LUA_STACK=256"; do
-        mode=$settings
-        for setting in $settings; do export "${setting?}"; done
-        "$@"
-        for setting in $settings; do unset "${setting%%=*}"; done
-    done
-    mode=
-}
+settings=(
+    VTHREAD_FREEZE=lazy
+    "VTHREAD_FREEZE=eager VTHREAD_MIGRATE=always VTHREAD_LUA_STACK=256"
+    "VTHREAD_FREEZE=guard VTHREAD_LUA_STACK=256"
+    "VTHREAD_OWN_LIMIT=0 VTHREAD_COMMON_HOMES=2 VTHREAD_LUA_STACK=256"
+    "VTHREAD_PARALLELISM=1"
+    "VTHREAD_PARALLELISM=8 VTHREAD_MIGRATE=always"
+    "VTHREAD_LUA_COUNT=10 VTHREAD_MIGRATE=always VTHREAD_LUA_STACK=256"
+)
 
 # A hook of the library's own is in the way of what slices_test tells of.
 test_scripts()
@@ -261,7 +252,7 @@ test_examples()
     test_httpd "${CONNECTIONS:-1000}"
 }
 
-modes test_scripts
+in_each test_scripts
 test_module
 test_runner
 test_examples

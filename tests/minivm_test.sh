@@ -77,24 +77,15 @@ test_programs()
         "$here/minivm/collected.vm" 20
 }
 
-modes()
-{
-    local setting settings
-    for settings in \
-        VTHREAD_FREEZE=lazy \
-        "VTHREAD_FREEZE=eager VTHREAD_MIGRATE=always" \
-        VTHREAD_FREEZE=guard \
-        "VTHREAD_OWN_LIMIT=0 VTHREAD_COMMON_HOMES=2 GC_FREE_SPACE_DIVISOR=500" \
-        "VTHREAD_PARALLELISM=1 GC_FREE_SPACE_DIVISOR=500" \
-        VTHREAD_PARALLELISM=2 \
-        "VTHREAD_PARALLELISM=8 VTHREAD_MIGRATE=always"; do
-        mode=$settings
-        for setting in $settings; do export "${setting?}"; done
-        "$@"
-        for setting in $settings; do unset "${setting%%=*}"; done
-    done
-    mode=
-}
+settings=(
+    VTHREAD_FREEZE=lazy
+    "VTHREAD_FREEZE=eager VTHREAD_MIGRATE=always"
+    VTHREAD_FREEZE=guard
+    "VTHREAD_OWN_LIMIT=0 VTHREAD_COMMON_HOMES=2 GC_FREE_SPACE_DIVISOR=500"
+    "VTHREAD_PARALLELISM=1 GC_FREE_SPACE_DIVISOR=500"
+    VTHREAD_PARALLELISM=2
+    "VTHREAD_PARALLELISM=8 VTHREAD_MIGRATE=always"
+)
 
 # ---- Programs that are wrong -------------------------------------------------
 
@@ -239,7 +230,7 @@ survives() # FILE
     done
 }
 
-modes test_programs
+in_each test_programs
 sed -n '/^    ; sums up/,/^|/s/^    //p' "$programs/README.md" \
     >"$work/readme.vm"
 claim "the program of the README" prints 1000 "$work/readme.vm"

@@ -20,15 +20,13 @@ cd "${srcdir:-$(dirname "$0")/..}" || exit
 tree=$work/tree
 programs=(fan limiter hybrid)
 
-# run STATUS PROGRAM ARGUMENT...: in the mode, its output in $work/out and
-# its errors in $work/err, among which is nothing from the library.
+# run STATUS PROGRAM ARGUMENT...: its output in $work/out and its errors in
+# $work/err, among which is nothing from the library.
 run()
 {
     local wanted=$1 program=$2
     shift 2
-    # shellcheck disable=SC2086
-    env $mode timeout 60 "$examples/$program" "$@" \
-        >"$work/out" 2>"$work/err"
+    timeout 60 "$examples/$program" "$@" >"$work/out" 2>"$work/err"
     same "$wanted" $? && ! grep '^vthread:' "$work/err" && return
     cat "$work/err"
     return 1
@@ -44,18 +42,6 @@ quiet()
 complains()
 {
     "${@:2}" && same "$1" "$(cat "$work/err")"
-}
-
-# until_true COMMAND...: waits for it, 20 s at most.
-until_true()
-{
-    local i
-    for ((i = 0; i < 1000; i++)); do
-        "$@" && return
-        sleep 0.02
-    done
-    echo "never: $*"
-    return 1
 }
 
 # --- checksum --------------------------------------------------------------
@@ -177,7 +163,7 @@ test_gzip()
 {
     local list=("$tree/large" "$tree/empty" "$tree/bytes")
     # The others, once for all.
-    if [ -z "$mode$*" ]; then
+    if [ -z "${mode:-}$*" ]; then
         list+=("$tree"/*/*.[ch])
     else
         list+=("$tree"/src/[a-d]*.[ch])
@@ -201,13 +187,12 @@ leaves_no_half()
 {
     local pid status
     mkfifo "$work/fifo"
-    # shellcheck disable=SC2086
-    env $mode "$examples/gzip" "$work/fifo" 2>"$work/err" &
+    "$examples/gzip" "$work/fifo" 2>"$work/err" &
     pid=$!
     servers+=("$pid")
     exec 3>"$work/fifo"
     cat "$tree/large" >&3
-    until_true test -s "$work/fifo.gz" && kill "-$1" "$pid"
+    await test -s "$work/fifo.gz" && kill "-$1" "$pid"
     wait "$pid"
     status=$?
     exec 3>&-
@@ -284,7 +269,7 @@ interrupted()
         "$tree/src/key.c" >"$work/out" &
     local pid=$!
     servers+=("$pid")
-    until_true test -s "$work/out" && kill -INT "$pid"
+    await test -s "$work/out" && kill -INT "$pid"
     wait "$pid"
     same 130 $?
 }
@@ -316,12 +301,10 @@ test_limiter_more()
 start_hybrid() # [CPUS]
 {
     : >"$work/hybrid.out"
-    # shellcheck disable=SC2086
-    env $mode "$examples/hybrid" 0 "$@" \
-        >"$work/hybrid.out" 2>"$work/hybrid.err" &
+    "$examples/hybrid" 0 "$@" >"$work/hybrid.out" 2>"$work/hybrid.err" &
     pid=$!
     servers+=("$pid")
-    until_true grep -q '^listening' "$work/hybrid.out"
+    await grep -q '^listening' "$work/hybrid.out"
     port=$(sed -n 's/^listening on .*://p' "$work/hybrid.out")
 }
 
@@ -382,7 +365,7 @@ short_overtakes_long()
     exec 4<>"/dev/tcp/127.0.0.1/$port"
     for ((i = 0; i < 5; i++)); do
         echo 9999999999999999961 >&4
-        until_true computes \
+        await computes \
             $(($(cut -d ' ' -f 14 "/proc/$pid/stat") + 5)) || return
         ask "$work/one"
         same "2026: 2 1013" "$(cat "$work/out")" || return
@@ -449,7 +432,6 @@ line"
 }
 
 # Each program in each mode, then the rest of its claims.
-mode=
 have()
 {
     [ -x "$examples/$1" ] || { echo "# no $1 here"; return 1; }
@@ -458,13 +440,14 @@ have checksum && programs+=(checksum)
 have gzip && programs+=(gzip)
 
 make_tree
-for mode in "" VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard \
-    VTHREAD_PARALLELISM=1 VTHREAD_PARALLELISM=8; do
-    for program in "${programs[@]}"; do
-        "test_$program"
-    done
-done
-mode=
+test_each()
+{
+    local program
+    for program in "${programs[@]}"; do "test_$program"; done
+}
+settings=("" VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard VTHREAD_PARALLELISM=1
+    VTHREAD_PARALLELISM=8)
+in_each test_each
 for program in "${programs[@]}"; do
     "test_${program}_more"
 done

@@ -234,24 +234,21 @@ fi
 
 # One that keeps the only carrier while another one is ready.
 cat >"$work/hog.c" <<'SOURCE'
-#include <time.h>
 #include <vthread.h>
-static volatile int count;
+#include <vthread/scheduler.h>
 __attribute__((noinline)) static void spins(void)
 {
-    clock_t until = clock() + CLOCKS_PER_SEC / 20;
-    while (clock() < until)
-        count++;
+    vthread_scheduler_stats_t stats = {.hogs = 0};
+    while (stats.hogs == 0)
+        vthread_scheduler_stats(vthread_scheduler_default(), &stats);
 }
 static void *other(void *arg) { return arg; }
 static void *hogs(void *arg)
 {
     vthread_t t;
-    for (int i = 0; i < 8; i++) { /* one that is not running has no stack */
-        vthread_create(&t, NULL, other, NULL);
-        spins();
-        vthread_join(t, NULL);
-    }
+    vthread_create(&t, NULL, other, NULL);
+    spins();
+    vthread_join(t, NULL);
     return arg;
 }
 int main(void)
@@ -267,7 +264,7 @@ if ${CC:-cc} ${SANITIZE_CFLAGS:-} -w -g -I"$top/include" -o "$work/hog" \
         env VTHREAD_PARALLELISM=1 VTHREAD_HOG_MS=5 \
         "$tool" trace -o "$work/hogs" "$work/hog"
     claim "its file is right" decode "$work/hogs"
-    claim "it is told" shows "instant has kept its carrier from others: [1-8]"
+    claim "it is told" shows "instant has kept its carrier from others: 1"
     claim "and how many waited in the queue" \
         shows "counter queue of carrier 0 of scheduler 1"
     [ -n "${SANITIZE_CFLAGS:-}" ] ||

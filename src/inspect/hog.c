@@ -146,12 +146,17 @@ static void tell_frames(const struct stack_sample *sample)
     }
 }
 
+/* How often one is asked that waits for a processor, and so does not answer. */
+enum { QUESTIONS = 8 };
+
 /* False: it has not been told, or the carrier is at another task by now. */
 static bool find_place(const struct carrier *carrier, int os_thread,
                        uint32_t tick, struct stack_sample *sample)
 {
-    return stack_sample_take(os_thread, sample)
-           && carrier_tick(carrier) == tick;
+    for (int i = 0; i < QUESTIONS && carrier_tick(carrier) == tick; i++)
+        if (stack_sample_take(os_thread, sample))
+            return carrier_tick(carrier) == tick;
+    return false;
 }
 
 static void tell_place(const struct stack_sample *sample)
