@@ -580,16 +580,13 @@ finishes_download()
 # Idle connections do not hold up the end.
 drops_idle_at_once()
 {
-    local start=${EPOCHREALTIME/./}
     exec 3<>"/dev/tcp/127.0.0.1/$port"
     exec 4<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /ten HTTP/1.1\r\nHost: x\r\n\r\n' >&3
     timeout 10 head -1 <&3 >/dev/null
-    stop_server || { echo "status $status"; return 1; }
+    stop_server
     exec 3>&- 4>&-
-    local ms=$(((${EPOCHREALTIME/./} - start) / 1000))
-    echo "$ms ms"
-    [ "$ms" -lt 10000 ]
+    return "$status"
 }
 
 # With a download that would never end in the way.
@@ -608,7 +605,7 @@ test_stop()
     start_server -q "$tree"
     claim "SIGTERM lets a slow download finish, then exits 0" \
         finishes_download
-    start_server -q "$tree"
+    start_server -q -k 100 -g 100 "$tree" # longer than it is waited for
     claim "idle connections are closed at once" drops_idle_at_once
     start_server -q -g 0.5 "$tree"
     claim "after the grace time the rest is cut off" grace_time_ends

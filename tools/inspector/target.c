@@ -181,18 +181,6 @@ static int complain_nothing_mapped(struct target *target)
     return STATUS_TARGET;
 }
 
-static int complain_maps(struct target *target, int err)
-{
-    if (err == EACCES || err == EPERM)
-        return complain_permission(target->pid);
-    int status = find_process(target);
-    if (status != STATUS_FINE)
-        return status;
-    complain("process %d: what is mapped cannot be read: %s", (int)target->pid,
-             strerror(err));
-    return STATUS_FAILED;
-}
-
 enum outcome { NOTHING_MAPPED, IS_THERE, IS_NOT_THERE, IS_REPLACED };
 
 static enum outcome look_for_library(struct target *target, FILE *maps)
@@ -221,7 +209,7 @@ static int find_library(struct target *target)
             usleep(LOOK_US);
         FILE *maps = fopen(path, "re");
         if (!maps)
-            return complain_maps(target, errno);
+            break;
         outcome = look_for_library(target, maps);
         fclose(maps);
     }
