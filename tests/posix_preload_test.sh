@@ -60,7 +60,7 @@ signal.signal(signal.SIGALRM, lambda *_: None)
 signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01); signal.pause()
 signal.setitimer(signal.ITIMER_REAL, 0); print("alarm")
 '
-perl='$| = 1; print sleep(0), "\n"; system("echo sub"); print $?, "\n";
+perl='$| = 1; sleep 0; system("echo sub"); print $?, "\n";
 pipe R, W; if (!fork) { print W "child\n"; exit 2 } close W; print <R>;
 wait; print $? >> 8, "\n"; select undef, undef, undef, 0.001; print `echo q`;'
 

@@ -1,5 +1,5 @@
 /*
- * recordings.h - reading what the recorder has written, for its tests.
+ * recordings.h - making recordings, and reading what is in them.
  */
 #ifndef TESTS_RECORDINGS_H
 #define TESTS_RECORDINGS_H
@@ -141,6 +141,23 @@ static inline size_t count_kind(const struct recording *r,
     struct looked_for wanted = {.kind = kind, .is_any = true};
     each_event(r, count_if_meant, &wanted);
     return wanted.count;
+}
+
+static inline void start_recording(uint64_t last_ns, size_t memory_bytes)
+{
+    vthread_trace_attr_t attr = {.path = recording_path(),
+                                 .last_ns = last_ns,
+                                 .memory_bytes = memory_bytes};
+    ck_assert_int_eq(vthread_trace_start(&attr), 0);
+}
+
+static inline struct recording stop_recording(void)
+{
+    ck_assert_int_eq(vthread_trace_stop(), 0);
+    struct recording r = recording_of(recording_path());
+    ck_assert(r.is_complete);
+    unlink(recording_path());
+    return r;
 }
 
 #endif
