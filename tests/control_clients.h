@@ -22,7 +22,8 @@ static inline int open_socket(void)
     return fd;
 }
 
-static inline socklen_t address_of(struct sockaddr_un *address, const char *name)
+static inline socklen_t address_of(struct sockaddr_un *address,
+                                   const char *name)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     strcpy(address->sun_path + 1, name);
