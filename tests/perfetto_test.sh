@@ -234,6 +234,7 @@ fi
 
 # One that keeps the only carrier while another one is ready.
 cat >"$work/hog.c" <<'SOURCE'
+#include <unistd.h>
 #include <vthread.h>
 #include <vthread/scheduler.h>
 __attribute__((noinline)) static void spins(void)
@@ -241,6 +242,7 @@ __attribute__((noinline)) static void spins(void)
     vthread_scheduler_stats_t stats = {.hogs = 0};
     while (stats.hogs == 0)
         vthread_scheduler_stats(vthread_scheduler_default(), &stats);
+    sleep(1); /* for the library it runs, and queues are looked at meanwhile */
 }
 static void *other(void *arg) { return arg; }
 static void *hogs(void *arg)
