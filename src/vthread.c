@@ -67,6 +67,7 @@
 #include "continuation/mount.h"
 #include "inspect/deadlock.h"
 #include "inspect/lock_wait.h"
+#include "inspect/no_home.h"
 #include "inspect/pin.h"
 #include "inspect/trace.h"
 #include "local.h"
@@ -335,6 +336,14 @@ static void after_run(struct local *here, struct thread *t,
         running_requeue(here, t);
 }
 
+/* There is none yet; others will give theirs back. */
+__attribute__((noinline, cold)) static void
+wait_for_a_home(struct local *here, struct thread *t)
+{
+    no_home_note(t);
+    running_requeue(here, t);
+}
+
 /* Mounts the thread for as long as it runs without waiting. */
 __attribute__((always_inline)) static inline void
 run(struct local *here, struct mount_point *mp, struct thread *t)
@@ -353,8 +362,7 @@ run(struct local *here, struct mount_point *mp, struct thread *t)
     else if (status == RUN_RETURNED || status == RUN_UNSETTLED)
         after_run(here, t, status, value);
     else if (status == RUN_NO_MEMORY)
-        /* No home yet; others will give theirs back. */
-        running_requeue(here, t);
+        wait_for_a_home(here, t);
 }
 
 /* What the inline chunk does not hold of the frames of one that is next. */

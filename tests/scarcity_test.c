@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "inspect/no_home.h"
 #include "platform/memory.h"
 #include "platform/os_thread.h"
 #include "tests/children.h"
@@ -110,6 +111,41 @@ START_TEST(the_nth_allocation_may_fail)
 }
 END_TEST
 
+/* More than come with the first stack. */
+enum { OWNERS = 100 };
+
+static void *starts_owners_without_memory(void *arg)
+{
+    vthread_t *owners = arg;
+    for (int i = 0; i < OWNERS; i++)
+        expect(vthread_create(&owners[i], NULL, parks, NULL) == 0);
+    memory_fail_after(1); /* before they run: there is one carrier */
+    return NULL;
+}
+
+static void work_without_stacks(void)
+{
+    static vthread_t owners[OWNERS];
+    setenv("VTHREAD_FREEZE", "guard", 1);
+    setenv("VTHREAD_PARALLELISM", "1", 1);
+    vthread_t t = start(starts_owners_without_memory, owners);
+    while (!no_home_is_told())
+        usleep(1000);
+    memory_fail_after(0);
+    for (int i = 0; i < OWNERS; i++) {
+        expect(vthread_unpark(owners[i]) == 0);
+        expect(vthread_join(owners[i], NULL) == 0);
+    }
+    expect(vthread_join(t, NULL) == 0);
+}
+
+START_TEST(that_no_stack_can_be_had_is_told)
+{
+    ends_well(work_without_stacks);
+    said("cannot begin");
+}
+END_TEST
+
 /* ---- No OS thread to be had --------------------------------------------- */
 
 static unsigned long fail_thread_at;
@@ -193,6 +229,7 @@ int main(void)
     Suite *suite = suite_create("scarcity");
     TCase *cases = new_case(suite, "scarcity");
     tcase_add_test(cases, the_nth_allocation_may_fail);
+    tcase_add_test(cases, that_no_stack_can_be_had_is_told);
     tcase_add_test(cases, without_a_first_os_thread_create_says_so);
     tcase_add_test(cases, it_goes_on_with_the_carriers_it_has);
     tcase_add_test(cases,
