@@ -204,8 +204,8 @@ now_ms()
 # How long the thread of that name has waited, in ms.
 waited_ms() # NAME
 {
-    vthread dump --json "$target" &&
-        sed -n "/\"name\": \"$1\"/,/waited_ns/p" "$work/out" |
+    vthread dump --json "$target" || cat "$work/err" >&2
+    sed -n "/\"name\": \"$1\"/,/waited_ns/p" "$work/out" |
         awk '/waited_ns/ { printf "%d\n", $2 / 1000000 }'
 }
 

@@ -1,6 +1,7 @@
 // pin_cxx_program.cpp - the locks of C++ on virtual threads, which tests/
 // pin_preload_test.sh runs with tracking: each of them pins, and prints who
 // held it.
+#include <atomic>
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
@@ -15,6 +16,7 @@ static std::timed_mutex timed;
 static std::shared_mutex shared;
 static std::condition_variable ready;
 static bool is_ready;
+static std::atomic<int> told;
 
 static void *lock_all(void *arg)
 {
@@ -64,6 +66,7 @@ static void print(void *, const vthread_pin_episode_t *episode)
                 episode->holds[0].kind, episode->holds[0].count,
                 episode->waits_on != 0);
     std::fflush(stdout);
+    told++;
 }
 
 static void run(void *(*fn)(void *), int count)
@@ -94,8 +97,9 @@ int main(int argc, char **)
     run(lock_all, 1);
     if (argc > 1)
         wait_for_condition();
-    // What was recorded is told before this returns.
-    vthread_sleep(20 * VTHREAD_MS);
+    while (told < 5) // of lock_all
+        vthread_sleep(VTHREAD_MS);
+    vthread_sleep(20 * VTHREAD_MS); // that there are no more
     std::puts("done");
     return 0;
 }
