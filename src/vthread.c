@@ -336,9 +336,9 @@ static void after_run(struct local *here, struct thread *t,
         running_requeue(here, t);
 }
 
-/* There is none yet; others will give theirs back. */
+/* There is no home yet; others will give theirs back. */
 __attribute__((noinline, cold)) static void
-wait_for_a_home(struct local *here, struct thread *t)
+try_again_later(struct local *here, struct thread *t)
 {
     no_home_note(t);
     running_requeue(here, t);
@@ -362,7 +362,7 @@ run(struct local *here, struct mount_point *mp, struct thread *t)
     else if (status == RUN_RETURNED || status == RUN_UNSETTLED)
         after_run(here, t, status, value);
     else if (status == RUN_NO_MEMORY)
-        wait_for_a_home(here, t);
+        try_again_later(here, t);
 }
 
 /* What the inline chunk does not hold of the frames of one that is next. */

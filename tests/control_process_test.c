@@ -6,7 +6,7 @@
 
 #include "tests/control_clients.h"
 
-static inline void ends_with_status_zero(pid_t child)
+static void ends_with_status_zero(pid_t child)
 {
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);

@@ -558,8 +558,8 @@ static void churn(void)
 /* One of them all keeps a carrier for good. */
 static void ask_for_two_carriers(void)
 {
-    const char *carriers = getenv("VTHREAD_PARALLELISM");
-    if (!carriers || atoi(carriers) < 2)
+    const char *asked = getenv("VTHREAD_PARALLELISM");
+    if ((asked ? atol(asked) : sysconf(_SC_NPROCESSORS_ONLN)) < 2)
         setenv("VTHREAD_PARALLELISM", "2", 1);
 }
 

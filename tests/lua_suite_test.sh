@@ -75,5 +75,5 @@ export VTHREAD_MIGRATE=always VTHREAD_LUA_STACK=256 VTHREAD_LUA_COUNT=1000
 settings=(VTHREAD_FREEZE=lazy VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard)
 in_each all_pass
 unset VTHREAD_LUA_STACK VTHREAD_LUA_COUNT
-mode="own homes, turns by time" all_pass
+mode="${VTHREAD_FREEZE:-lazy}, own homes, turns by time" all_pass
 end_claims

@@ -252,7 +252,9 @@ test_examples()
     test_httpd "${CONNECTIONS:-1000}"
 }
 
+[ -z "${VTHREAD_FREEZE:-}" ] || export VTHREAD_LUA_STACK=256
 in_each test_scripts
+unset VTHREAD_LUA_STACK
 test_module
 test_runner
 test_examples

@@ -160,4 +160,13 @@ static inline struct recording stop_recording(void)
     return r;
 }
 
+/* For those who look at its event and at what follows from it. */
+static inline void *parks_pinned(void *arg)
+{
+    vthread_pin();
+    vthread_park();
+    vthread_unpin();
+    return arg;
+}
+
 #endif

@@ -66,10 +66,11 @@ lines_with() # COUNT PATTERN
 # A function is told by its name, or its address without libdw.
 tells_the_truth()
 {
-    local at='0x[0-9a-f]+ .*'
+    local at='0x[0-9a-f]+ .*' home=own
+    [ "${VTHREAD_FREEZE:-}" != eager ] || home=common
     shows '^process [0-9]+: 11 virtual threads' &&
         shows ' 5 PARKED, [2-4] TIMED_PARKED, 1 PINNED, 0 TERMINATED$' &&
-        lines_with 5 " PARKED +(own|common) +[1-9][0-9]* +(reads|$at) +reader +is parked\$" &&
+        lines_with 5 " PARKED +$home +[1-9][0-9]* +(reads|$at) +reader +is parked\$" &&
         lines_with 2 " TIMED_PARKED .* (sleeps|$at) +sleeper +sleeps\$" &&
         lines_with 1 " PINNED .* (holds|$at) +holder +is parked\$" &&
         lines_with 2 " (turns|$at) +turner " &&

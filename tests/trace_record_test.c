@@ -83,14 +83,6 @@ START_TEST(a_call_is_recorded_with_its_function)
 }
 END_TEST
 
-static void *parks_pinned(void *arg)
-{
-    vthread_pin();
-    vthread_park();
-    vthread_unpin();
-    return arg;
-}
-
 START_TEST(a_pinned_wait_is_recorded)
 {
     start_recording(0, 0);

@@ -31,8 +31,8 @@
  * else is a hog like any other.
  *
  * Where it is, is asked of its OS thread (platform/stack_sample.h) when it is
- * to be told or recorded, and told if the carrier is still at the same task
- * after that.
+ * to be told or recorded, a few times if it does not answer, and told if the
+ * carrier is still at the same task after that.
  */
 #include "inspect/hog.h"
 
@@ -146,8 +146,10 @@ static void tell_frames(const struct stack_sample *sample)
     }
 }
 
-/* How often one is asked that waits for a processor, and so does not answer. */
-enum { QUESTIONS = 8 };
+/* How often one is asked that waits for a processor, and so does not answer.
+ * The monitor does nothing else meanwhile, and who wants to look at the
+ * carriers waits: 150 ms is less than a recording at death has. */
+enum { QUESTIONS = 3 };
 
 /* False: it has not been told, or the carrier is at another task by now. */
 static bool find_place(const struct carrier *carrier, int os_thread,

@@ -1,22 +1,23 @@
 /*
- * no_home.c - telling that threads can have no stack to begin on.
+ * no_home.c - telling that threads have to wait for a stack to begin on.
  *
- * In guard mode, that is: otherwise a thread that needs one of its own has it
- * from its creation, or is not created, and the others share.  Such a thread
- * stays ready, and is tried again and again: others will give theirs back.
- * Where they do not, because as many are parked as there can be stacks, the
- * program seems to hang with busy carriers.  So it is told, once, when it has
- * gone on for a second: on standard error without being asked, as other faults
- * are.
+ * In guard mode, nearly always: otherwise a thread that needs one of its own
+ * has it from its creation, or is not created, and the others share.  Such a
+ * thread stays ready, and is tried again and again: others will give theirs
+ * back.  Where they do not, because as many are parked as there can be stacks,
+ * the program seems to hang with busy carriers.  So it is told, once, when it
+ * has gone on for a second: on standard error without being asked, as other
+ * faults are.
  *
- * first_ns and last_ns are of the time in which nobody got one: the next
+ * first_ns and last_ns are of a time in which some could not begin: the next
  * failure is never long after the one before.  Carriers may write them at the
- * same time; what comes of that is a line that is told a little later.
+ * same time, and first_ns before last_ns; what comes of that is a line that is
+ * told a little later.
  */
 #include "inspect/no_home.h"
 
-#include <inttypes.h>
 #include <stdatomic.h>
+#include <stdint.h>
 
 #include "inspect/describe.h"
 #include "platform/clock.h"
@@ -35,10 +36,10 @@ static void tell(const struct thread *t)
 {
     char name[sizeof((struct thread_extra *)0)->name];
     describe_name_of(thread_handle(t), name, sizeof name);
-    report("thread %llu%s%s%s cannot begin: for a second there has been no "
-           "memory, or no mapping, for a stack (vm.max_map_count: before "
-           "Linux 6.13 a stack takes two). It waits until others end. In "
-           "guard mode each thread needs a stack (doc/rules.md)",
+    report("thread %llu%s%s%s has to wait for a stack: for a second some "
+           "threads could not begin, for there was no memory or no mapping "
+           "for one (vm.max_map_count: in guard mode a parked stack takes "
+           "two). They begin when others end (doc/rules.md)",
            (unsigned long long)thread_handle(t), *name ? " '" : "", name,
            *name ? "'" : "");
 }
@@ -46,8 +47,8 @@ static void tell(const struct thread *t)
 void no_home_note(const struct thread *t)
 {
     uint64_t now_ns = clock_now_ns();
-    uint64_t before_ns =
-        atomic_exchange_explicit(&last_ns, now_ns, memory_order_relaxed);
+    /* Acquire: the first_ns that goes with it; pairs with the release. */
+    uint64_t before_ns = atomic_load_explicit(&last_ns, memory_order_acquire);
     if (now_ns > before_ns + PAUSE_NS)
         atomic_store_explicit(&first_ns, now_ns, memory_order_relaxed);
     else if (now_ns > atomic_load_explicit(&first_ns, memory_order_relaxed)
@@ -55,6 +56,7 @@ void no_home_note(const struct thread *t)
              && !atomic_exchange_explicit(&is_told, true,
                                           memory_order_relaxed))
         tell(t);
+    atomic_store_explicit(&last_ns, now_ns, memory_order_release);
 }
 
 bool no_home_is_told(void)

@@ -1,5 +1,5 @@
 /*
- * no_home.h - telling that threads can have no stack to begin on.
+ * no_home.h - telling that threads have to wait for a stack to begin on.
  */
 #ifndef NO_HOME_H
 #define NO_HOME_H

@@ -167,7 +167,8 @@ static int complain_library(const struct target *target, bool is_replaced)
     return STATUS_TARGET;
 }
 
-/* Of a thread of the kernel, of somebody else's process, or it has ended. */
+/* Of a thread of the kernel, of somebody else's process, or it has ended; or
+ * this one may open no more files, which is not told apart. */
 static int complain_nothing_mapped(struct target *target)
 {
     char path[64], program[PATH_MAX];
