@@ -336,14 +336,6 @@ static void after_run(struct local *here, struct thread *t,
         running_requeue(here, t);
 }
 
-/* There is no home yet; others will give theirs back. */
-__attribute__((noinline, cold)) static void
-try_again_later(struct local *here, struct thread *t)
-{
-    no_home_note(t);
-    running_requeue(here, t);
-}
-
 /* Mounts the thread for as long as it runs without waiting. */
 __attribute__((always_inline)) static inline void
 run(struct local *here, struct mount_point *mp, struct thread *t)
@@ -361,8 +353,11 @@ run(struct local *here, struct mount_point *mp, struct thread *t)
         running_requeue(here, t);
     else if (status == RUN_RETURNED || status == RUN_UNSETTLED)
         after_run(here, t, status, value);
-    else if (status == RUN_NO_MEMORY)
-        try_again_later(here, t);
+    else if (status == RUN_NO_MEMORY) {
+        /* No home yet; others will give theirs back. */
+        no_home_note(t);
+        running_requeue(here, t);
+    }
 }
 
 /* What the inline chunk does not hold of the frames of one that is next. */

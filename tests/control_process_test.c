@@ -129,15 +129,23 @@ static pid_t start_child(int *tell)
     return child;
 }
 
-START_TEST(who_is_being_served_gets_the_rest_when_the_process_ends)
+/* A connection with a child that is told to end while it answers. */
+static int call_one_that_ends(pid_t *child)
 {
     int tell;
     char first[3];
-    pid_t child = start_child(&tell);
-    int fd = call(child);
+    *child = start_child(&tell);
+    int fd = call(*child);
     say(fd, "threads 100000\n");
     ck_assert_int_eq(read(fd, first, 3), 3);
     ck_assert_int_eq(write(tell, "x", 1), 1);
+    return fd;
+}
+
+START_TEST(who_is_being_served_gets_the_rest_when_the_process_ends)
+{
+    pid_t child;
+    int fd = call_one_that_ends(&child);
     ck_assert(ends_with(hear(fd), "\nend\n"));
     ends_with_status_zero(child);
 }
@@ -145,13 +153,8 @@ END_TEST
 
 START_TEST(one_that_reads_nothing_does_not_keep_the_process)
 {
-    int tell;
-    char first[3];
-    pid_t child = start_child(&tell);
-    int fd = call(child);
-    say(fd, "threads 100000\n");
-    ck_assert_int_eq(read(fd, first, 3), 3);
-    ck_assert_int_eq(write(tell, "x", 1), 1);
+    pid_t child;
+    int fd = call_one_that_ends(&child);
     ends_with_status_zero(child);
     close(fd);
 }

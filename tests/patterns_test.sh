@@ -431,7 +431,6 @@ line"
         awk '{ print $1, $1 * $2 % 1000003 }' | tr ' ' '\n' >"$work/numbers"
 }
 
-# Each program in each mode, then the rest of its claims.
 have()
 {
     [ -x "$examples/$1" ] || { echo "# no $1 here"; return 1; }
@@ -440,6 +439,7 @@ have checksum && programs+=(checksum)
 have gzip && programs+=(gzip)
 
 make_tree
+# Each program in each mode, then the rest of its claims.
 test_each()
 {
     local program

@@ -176,8 +176,6 @@ START_TEST(the_environment_records_until_exit)
 }
 END_TEST
 
-static atomic_int is_written;
-
 static void *looks_for_the_file(void *arg)
 {
     char second[80];
@@ -189,7 +187,6 @@ static void *looks_for_the_file(void *arg)
             break;
         vthread_sleep(VTHREAD_MS);
     }
-    atomic_store(&is_written, 1);
     return arg;
 }
 
@@ -197,10 +194,7 @@ START_TEST(a_trigger_writes_while_the_program_goes_on)
 {
     start_recording(60 * VTHREAD_SECOND, 0);
     join(start(looks_for_the_file, NULL));
-    ck_assert_int_eq(vthread_trace_stop(), 0);
-    struct recording r = recording_of(recording_path());
-    unlink(recording_path());
-    ck_assert(r.is_complete);
+    struct recording r = stop_recording();
     ck_assert_str_eq(r.reason, "a test");
     ck_assert_uint_ge(count_kind(&r, TRACE_MOUNT), 1);
 }
@@ -217,10 +211,7 @@ START_TEST(a_pin_over_the_limit_is_a_trigger)
     struct stat status = {.st_size = 0};
     while (status.st_size == 0)
         ck_assert_int_eq(stat(recording_path(), &status), 0);
-    ck_assert_int_eq(vthread_trace_stop(), 0);
-    struct recording r = recording_of(recording_path());
-    unlink(recording_path());
-    ck_assert(r.is_complete);
+    struct recording r = stop_recording();
     ck_assert_str_eq(r.reason, "pin");
     ck_assert_uint_eq(count_of(&r, TRACE_PIN_END, t), 1);
 }

@@ -19,7 +19,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "inspect/describe.h"
 #include "platform/clock.h"
 #include "platform/panic.h"
 #include "thread.h"
@@ -34,14 +33,13 @@ static atomic_bool is_told;
 
 static void tell(const struct thread *t)
 {
-    char name[sizeof((struct thread_extra *)0)->name];
-    describe_name_of(thread_handle(t), name, sizeof name);
-    report("thread %llu%s%s%s has to wait for a stack: for a second some "
-           "threads could not begin, for there was no memory or no mapping "
-           "for one (vm.max_map_count: in guard mode a parked stack takes "
-           "two). They begin when others end (doc/rules.md)",
-           (unsigned long long)thread_handle(t), *name ? " '" : "", name,
-           *name ? "'" : "");
+    char who[256];
+    thread_describe_name(t, who, sizeof who);
+    report("%s has to wait for a stack: for a second some threads could not "
+           "begin, for there was no memory or no mapping for one "
+           "(vm.max_map_count: in guard mode a parked stack takes two). They "
+           "begin when others end (doc/rules.md)",
+           who);
 }
 
 void no_home_note(const struct thread *t)
