@@ -9,7 +9,8 @@
 #                           it ends with the status and says the text
 #   figure NAME             what the last run has printed for it
 #   at_most LIMIT NAME      whether that figure is no more
-#   modes                   each mode of the library in turn
+#   $settings               each mode of the library, for in_each
+#   $carriers               how many there are: two, or VTHREAD_PARALLELISM
 #
 # Carriers are limited, so the number of OS threads is a promise, and not what
 # happened to be needed: carriers, main and the monitor.
@@ -21,10 +22,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/claims.sh"
 with=$here/../examples/with.sh
 
-max_carriers=6
+# shellcheck disable=SC2034
+settings=(VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard VTHREAD_MIGRATE=always
+    "VTHREAD_OWN_LIMIT=0 VTHREAD_COMMON_HOMES=2")
+carriers=${VTHREAD_PARALLELISM:-2}
+max_carriers=$((carriers + 4))
 os_threads=$((max_carriers + 2))
 export VTHREAD_MAX_CARRIERS=$max_carriers
-unset VTHREAD_PARALLELISM
 
 find_program() # NAME
 {
@@ -44,7 +48,8 @@ with() # SERVER [ARGUMENT]
 # The last lines of what it says help when it fails.
 runs()
 {
-    timeout 100 "$program" --json "$@" >"$work/figures" 2>"$work/err"
+    timeout 100 "$program" --json -c "$carriers" "$@" >"$work/figures" \
+        2>"$work/err"
     local status=$?
     tail -n 20 "$work/err" "$work/figures"
     same 0 "$status" && same 0 "$(figure failures)" && same "" \
@@ -72,20 +77,6 @@ at_most() # LIMIT NAME
     value=$(figure "$2")
     echo "$2: $value, at most $1"
     [ -n "$value" ] && [ "${value%%.*}" -le "$1" ]
-}
-
-# modes COMMAND...: the command under each.
-modes()
-{
-    for mode in VTHREAD_FREEZE=eager VTHREAD_FREEZE=guard \
-        VTHREAD_MIGRATE=always "VTHREAD_OWN_LIMIT=0 VTHREAD_COMMON_HOMES=2"; do
-        # shellcheck disable=SC2086
-        export ${mode?}
-        "$@"
-        unset VTHREAD_FREEZE VTHREAD_MIGRATE VTHREAD_OWN_LIMIT \
-            VTHREAD_COMMON_HOMES
-    done
-    mode=
 }
 
 helps()

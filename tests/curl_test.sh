@@ -53,7 +53,7 @@ test_many()
     claim "2,000 threads fetch files, the same byte for byte" runs "$tree" \
         "$url"
     claim "10,000 of them" same 10000 "$(figure count)"
-    claim "on two carriers and no more OS threads than promised" \
+    claim "on $carriers carriers and no more OS threads than promised" \
         at_most $os_threads os_threads_most
     claim "a thread on one carrier" runs -t 1 -c 1 "$tree" "$url/"
     claim "on eight carriers" runs -t 200 -c 8 "$tree" "$url"
@@ -82,8 +82,8 @@ has_connections() { [ "$(connections)" -ge "$1" ]; }
 all_wait()
 {
     kill -STOP "$pid"
-    "$program" --json -t 600 -r 1 "$tree" "$url" >"$work/figures" \
-        2>"$work/err" &
+    "$program" --json -c "$carriers" -t 600 -r 1 "$tree" "$url" \
+        >"$work/figures" 2>"$work/err" &
     local curl=$! seen=1
     servers+=("$curl")
     await has_connections 600 && seen=0
@@ -101,7 +101,7 @@ few_os_threads()
 make_tree
 serve "$tree"
 test_many
-modes mode_runs
+in_each mode_runs
 claim "600 threads wait in libcurl for a server that is stopped" all_wait
 claim "with no more OS threads than promised" few_os_threads
 kill -TERM "$pid"

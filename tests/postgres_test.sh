@@ -24,7 +24,7 @@ all_wait() # CONNECTIONS
 test_many()
 {
     claim "2,000 threads share 20 connections, every answer right" runs
-    claim "on two carriers and no more OS threads than promised" \
+    claim "on $carriers carriers and no more OS threads than promised" \
         at_most $os_threads os_threads_most
     claim "while all connections wait, others run" all_wait 20
     claim "300 threads with a connection each" runs -t 300 -p 300 -r 2
@@ -43,7 +43,7 @@ no_server() { PGPORT=1 fails 1 "$1"; }
 # The server ends all connections in the middle.
 is_cut_off()
 {
-    "$program" -r 1000000 >"$work/figures" 2>"$work/err" &
+    "$program" -c "$carriers" -r 1000000 >"$work/figures" 2>"$work/err" &
     local pid=$!
     servers+=("$pid")
     await some_are_there
@@ -61,7 +61,7 @@ some_are_there()
 }
 
 test_many
-modes mode_runs
+in_each mode_runs
 claim "over TCP, by address" by_address
 claim "by name, which is resolved" by_name
 claim "no server: says so" no_server 'Is the server running'

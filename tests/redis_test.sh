@@ -28,7 +28,7 @@ test_many()
 {
     claim "2,000 threads with a connection each, every answer right" \
         runs -t 2000 -r 5
-    claim "on two carriers and no more OS threads than promised" \
+    claim "on $carriers carriers and no more OS threads than promised" \
         at_most $os_threads os_threads_most
     claim "while all 2,000 wait in hiredis, another runs" all_wait 2000
     claim "one thread on one carrier" runs -t 1 -c 1
@@ -45,7 +45,8 @@ counts() { redis-cli -p "$REDIS_PORT" get vthread:count | grep -q '[0-9]'; }
 # The server goes in the middle, and was our last one.
 is_cut_off()
 {
-    "$program" -t 200 -r 1000000 >"$work/figures" 2>"$work/err" &
+    "$program" -c "$carriers" -t 200 -r 1000000 >"$work/figures" \
+        2>"$work/err" &
     local pid=$!
     servers+=("$pid")
     await counts && redis-cli -p "$REDIS_PORT" shutdown nosave
@@ -55,7 +56,7 @@ is_cut_off()
 }
 
 test_many
-modes mode_runs
+in_each mode_runs
 claim "the server goes: failures are told, and it ends" is_cut_off
 claim "no server: says so" fails 1 'no Redis at 127.0.0.1, port 1: Connection' \
     127.0.0.1 1

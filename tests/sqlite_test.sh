@@ -23,7 +23,7 @@ all_wait() # CONNECTIONS
 is_ended()
 {
     local pid
-    "$program" -r 1000000 >"$work/figures" 2>&1 &
+    "$program" -c "$carriers" -r 1000000 >"$work/figures" 2>&1 &
     pid=$!
     servers+=("$pid")
     await has_journal && kill -TERM "$pid"
@@ -52,14 +52,14 @@ mode_runs() { claim "the same" runs -t 200 -r 3; }
 
 claim "1,000 threads share 16 connections; no amount is lost" runs
 claim "each transaction was made" same 10000 "$(figure count)"
-claim "on two carriers and no more OS threads than promised" \
+claim "on $carriers carriers and no more OS threads than promised" \
     at_most $os_threads os_threads_most
 claim "while all connections wait for the file, others run" all_wait 16
 claim "150 threads with a connection each" runs -t 150 -p 150 -r 2
 claim "all 150 wait at once" all_wait 150
 claim "a thread on one carrier" runs -t 1 -p 1 -c 1
 claim "on eight carriers" runs -t 100 -c 8
-modes mode_runs
+in_each mode_runs
 claim "nothing is left" nothing_is_left
 claim "nor if it is ended by a signal" is_ended
 if command -v python3 >/dev/null; then

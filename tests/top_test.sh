@@ -9,6 +9,7 @@
 set -u
 export LC_ALL=C TERM=xterm-256color
 unset VTHREAD_CONTROL
+export VTHREAD_PARALLELISM=${VTHREAD_PARALLELISM:-2}
 
 # shellcheck source=claims.sh
 . "$(dirname "$0")/claims.sh"
@@ -23,7 +24,7 @@ exec 3<>"$work/in"
 start_target() # VARIABLE=VALUE...
 {
     : >"$work/target"
-    env VTHREAD_PARALLELISM=2 "$@" "$program" <"$work/in" >"$work/target" &
+    env "$@" "$program" <"$work/in" >"$work/target" &
     target=$!
     servers+=("$target")
     await grep -q ready "$work/target"

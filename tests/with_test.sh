@@ -40,10 +40,17 @@ beside()
     "$with" "$kind" "$@"
 }
 
-status_is() # STATUS KIND SCRIPT
+# The program talks to the server and ends with 7; 77 says that there is no
+# such server here.
+talk() # KIND
 {
-    beside "$2" bash -c "$3"
-    same "$1" $?
+    beside "$1" bash -c "$(asks "$1") && exit 7" >"$work/talk" 2>&1
+}
+
+has_talked() # STATUS
+{
+    cat "$work/talk"
+    same 7 "$1"
 }
 
 # Processes of any server that has been started here.
@@ -79,9 +86,14 @@ servers_have_ended() { ! left | grep -qE 'postgres|redis|httpd'; }
 
 test_server() # KIND
 {
-    mode=$1
-    claim "the program talks to it" status_is 0 "$1" "$(asks "$1")"
-    claim "its status is ours" status_is 7 "$1" "exit 7"
+    local mode=$1 status=0
+    talk "$1" || status=$?
+    if [ $status = 77 ]; then
+        sed 's/^/# /' "$work/talk"
+        return
+    fi
+    found=1
+    claim "the program talks to it, and its status is ours" has_talked $status
     claim "then nothing is left" nothing_is_left
     claim "Ctrl-C ends both" ends_by INT 130 "$1"
     claim "SIGTERM too" ends_by TERM 143 "$1"
@@ -89,7 +101,6 @@ test_server() # KIND
     claim "SIGKILL ends the program" ends_by KILL 137 "$1"
     claim "and the server" await servers_have_ended
     rm -rf "${TMPDIR:?}"/*
-    mode=
 }
 
 usage_is_told()
@@ -98,21 +109,10 @@ usage_is_told()
     same 2 $? && grep -q 'usage: with.sh' "$work/err"
 }
 
-# 77 says that there is none.
-is_there() # KIND
-{
-    beside "$1" true >"$work/err" 2>&1
-    [ $? != 77 ] && return
-    sed 's/^/# /' "$work/err"
-    return 1
-}
-
 mkdir "$work/served"
 echo indeed >"$work/served/there"
 found=0
 for kind in httpd redis postgres; do
-    is_there $kind || continue
-    found=1
     test_server $kind
 done
 [ $found = 1 ] || { echo "# none of the servers is here"; exit 77; }
